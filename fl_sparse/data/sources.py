@@ -1,0 +1,85 @@
+"""The data sources by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from fl_sparse.data.digits import load_digits
+from fl_sparse.data.images import ImageSet
+from fl_sparse.data.parquet import load_parquet
+from fl_sparse.data.request import SourceRequest
+from fl_sparse.errors import InputError, nearest
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a user should know of a data source.
+
+    Attributes
+    ----------
+    description
+        One line.
+    load
+        Returns the train and test images.
+    needs_network
+        Whether the first use downloads.
+    needs_data_dir
+        Whether data-dir must be given.
+    has_columns
+        Whether image-column, label-column and id-column apply.
+    """
+
+    description: str
+    load: Callable[[SourceRequest], tuple[ImageSet, ImageSet]]
+    needs_network: bool = False
+    needs_data_dir: bool = False
+    has_columns: bool = False
+
+
+SOURCES: Mapping[str, SourceInfo] = {
+    "digits": SourceInfo("1,797 handwritten digits, 8x8 grey, embedded in scikit-learn", load_digits),
+    "parquet": SourceInfo(
+        "train.parquet and test.parquet with columns of encoded images and labels",
+        load_parquet,
+        needs_data_dir=True,
+        has_columns=True,
+    ),
+}
+
+
+def load_images(
+    dataset: str,
+    data_dir: str,
+    *,
+    data_seed: int,
+    image_column: str = "",
+    label_column: str = "",
+    id_column: str = "",
+) -> tuple[ImageSet, ImageSet]:
+    """Return the train and test images of a data set.
+
+    Parameters
+    ----------
+    dataset
+        A name of `SOURCES`.
+    data_dir
+        Folder with the data, or where to download it; may be empty for sources that need none.
+    data_seed
+        Seed of the train/test split of a set that has none of its own (stratified).
+    image_column, label_column, id_column
+        Columns of a table; empty to find image and label by type and name, and to have no client ids.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, the data is missing or damaged, or a column does not fit.
+    """
+    info = SOURCES.get(dataset)
+    if info is None:
+        raise InputError(f"unknown dataset {dataset!r}{nearest(dataset, SOURCES)}")
+    request = SourceRequest(dataset, data_dir, data_seed, image_column, label_column, id_column)
+    if not info.has_columns:
+        asked = {"image-column": image_column, "label-column": label_column, "id-column": id_column}
+        for key, value in asked.items():
+            if value:
+                raise InputError(f"{key} {value!r}: dataset {dataset!r} has no columns; it must be empty")
+    return info.load(request)
