@@ -1,0 +1,1 @@
+"""The Flower ClientApp: a device that holds sparse images and trains the subnet it is given."""

@@ -1,0 +1,114 @@
+"""The ClientApp: three messages, each answered by a pure function of the message and of what the node holds."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import Mod
+
+from client.held_data import HeldData, held_data, training_rows
+from fl_sparse import __version__
+from fl_sparse.errors import InputError
+from fl_sparse.evaluation import evaluate_table
+from fl_sparse.exchange import ClientDescription, TrainOrder
+from fl_sparse.features.moments import Standardizer
+from fl_sparse.federation import local_moments
+from fl_sparse.local_training import LocalData, train_locally
+from fl_sparse.mlp import MLPSpec
+from fl_sparse.training import NUMPY
+from fl_sparse.wire import content_of_description, content_of_refusal, content_of_reply, read_order
+
+Answer = Callable[[Message, Context], RecordDict]
+STATE = "standardizer"
+
+
+def _answers(answer: Answer) -> Callable[[Message, Context], Message]:
+    """Turn an answer into a message handler; a mistake in the node's data is said, not raised."""
+
+    @functools.wraps(answer)
+    def handle(message: Message, context: Context) -> Message:
+        try:
+            content = answer(message, context)
+        except InputError as error:
+            content = content_of_refusal(str(error))
+        return Message(content, reply_to=message)
+
+    return handle
+
+
+@_answers
+def describe(message: Message, context: Context) -> RecordDict:
+    """Answer round 0's question: who this node is, how much it holds, and the moments of its features."""
+    data = _held(context)
+    rows = data.rows.training
+    return content_of_description(
+        ClientDescription(
+            partition_id=data.partition_id,
+            num_examples=len(rows),
+            num_features=data.table.features.shape[-1],
+            classes=data.table.classes,
+            capacity=data.capacity,
+            moments=local_moments(data.table, rows),
+            version=__version__,
+        )
+    )
+
+
+@_answers
+def train(message: Message, context: Context) -> RecordDict:
+    """Train the subnet of the message on this node's features."""
+    order, data = read_order(message.content), _held(context)
+    standardizer = _standardizer(order, context, data)
+    features, labels = training_rows(data, standardizer)
+    local = LocalData(features, labels, np.arange(len(labels)), data.partition_id, data.table.features.shape[0])
+    return content_of_reply(train_locally([order], [local], NUMPY)[0])
+
+
+@_answers
+def evaluate(message: Message, context: Context) -> RecordDict:
+    """Evaluate the whole MLP on the part of this node's images that it kept back."""
+    order, data = read_order(message.content), _held(context)
+    standardizer = _standardizer(order, context, data)
+    spec = MLPSpec.of_parameters(order.parameters, activation=order.activation, normalization=order.normalization)
+    rows = data.rows.held_out
+    features = data.table.features[0, rows]
+    inputs = features if standardizer is None else standardizer(features)
+    score = evaluate_table(order.parameters, spec, inputs, data.table.labels[rows])
+    metrics = {"accuracy": score.accuracy, "loss": score.loss, "num-examples": len(rows), "round": order.round}
+    return RecordDict({"metrics": MetricRecord(metrics)})
+
+
+def client_app(mods: list[Mod] | None = None) -> ClientApp:
+    """Return the ClientApp, with Flower's mods around each message if any are given."""
+    made = ClientApp(mods=mods)
+    made.query()(describe)
+    made.train()(train)
+    made.evaluate()(evaluate)
+    return made
+
+
+def _held(context: Context) -> HeldData:
+    return held_data(context.run_config, context.node_config)
+
+
+def _standardizer(order: TrainOrder, context: Context, data: HeldData) -> Standardizer | None:
+    """Return the federation's standardizer: from the node's first message, later from its own state."""
+    if not order.expects_standardizer:
+        return None
+    if order.standardizer is not None:
+        context.state[STATE] = ConfigRecord(
+            {"mean": order.standardizer.mean.tobytes(), "inverse-std": order.standardizer.inverse_std.tobytes()}
+        )
+        return order.standardizer
+    if STATE not in context.state:
+        raise InputError("the node holds no standardizer: its state was lost, it gets another with the next message")
+    kept = context.state.config_records[STATE]
+    read = {key: np.frombuffer(kept[key], dtype="<f4") for key in ("mean", "inverse-std")}  # type: ignore[arg-type]
+    return Standardizer(mean=read["mean"], inverse_std=read["inverse-std"])
+
+
+app = client_app()

@@ -1,0 +1,1 @@
+"""Recipes, and the commands that run them: ``python -m experiments``."""

@@ -1,0 +1,271 @@
+"""The configuration of a run: one frozen dataclass, the source of every default.
+
+Keys are kebab-case and scalars, as Flower's run configuration wants them; ``[tool.flwr.app.config]`` in
+``pyproject.toml`` repeats the defaults (a test holds both equal) and a recipe is a TOML file of overrides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fl_sparse.errors import InputError, nearest
+
+Scalar = str | int | float | bool
+
+POOLINGS = ("cls", "mean", "both")
+PARTITIONS = ("full", "iid", "dirichlet", "pathological", "natural")
+MASKS = ("random", "shared", "block", "grid", "cloud", "natural")
+SCHEDULES = ("fixed", "resampled")
+SCALES = ("mean", "sqrt", "none")
+ACTIVATIONS = ("relu", "gelu")
+NORMALIZATIONS = ("none", "layer")
+OPTIMIZERS = ("adam", "sgd")
+INITS = ("uniform",)
+PRECISIONS = ("float32", "bfloat16")
+EVALUATIONS = ("server", "clients", "none")
+COUNTS = (
+    "num_server_rounds",
+    "local_steps",
+    "batch_size",
+    "repartition_every",
+    "evaluate_every",
+    "classes_per_client",
+    "mask_views",
+)
+BIAS_UPDATES = ("aggregate", "drop")
+
+
+def _key(default: Scalar, about: str, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"about": about, "choices": choices})
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's result; ``seed`` never changes masks or splits, ``data-seed`` does."""
+
+    dataset: str = _key("digits", "data source; `python -m fl_sparse info` lists them")
+    data_dir: str = _key("", "folder of the data source's files")
+    image_column: str = _key("", "image column of a table ('' = found by its type)")
+    label_column: str = _key("", "label column of a table ('' = label)")
+    id_column: str = _key("", "column that names the client an image belongs to (partition natural)")
+    num_clients: int = _key(0, "clients of the federation (0 = one a node; 4 in-process)")
+    clients_per_round: int = _key(0, "clients drawn each round (0 = all)")
+    partition: str = _key("iid", "how images are split over clients", PARTITIONS)
+    alpha: float = _key(0.5, "concentration of the dirichlet partition")
+    classes_per_client: int = _key(2, "classes a client holds in the pathological partition")
+    encoder: str = _key("shipped", "'shipped', a timm model name, or a .safetensors file")
+    encoder_normalization: str = _key("model", "'model' = the encoder's own mean and std, or 'half' = 0.5 and 0.5")
+    pooling: str = _key("both", "which feature the MLP reads", POOLINGS)
+    standardize: bool = _key(True, "scale features by the federation's mean and variance")
+    precision: str = _key("float32", "arithmetic of the encoder", PRECISIONS)
+    mask: str = _key("random", "mask rule", MASKS)
+    mask_schedule: str = _key("fixed", "one mask an image, or mask-views of them", SCHEDULES)
+    mask_ratio: float = _key(0.5, "share of the patches removed, 0 to 0.95")
+    test_mask_ratio: float = _key(-1.0, "the same for validation and test images (-1 = mask-ratio)")
+    mask_views: int = _key(8, "masks an image has under the resampled schedule")
+    mask_shared_by: str = _key("client", "who shares a mask under rule 'shared'", ("client", "all"))
+    strategy: str = _key("ist", "federated strategy; strategies/registry.py lists them")
+    num_subnets: int = _key(4, "IST: disjoint parts of every hidden layer")
+    hidden_widths: str = _key("1000,1000", "units of each hidden layer")
+    activation: str = _key("relu", "hidden activation", ACTIVATIONS)
+    normalization: str = _key("none", "'layer': LayerNorm before each activation", NORMALIZATIONS)
+    scale: str = _key("mean", "scale of a subnet's pre-activations", SCALES)
+    bias_updates: str = _key("aggregate", "'drop': biases keep their initial values, for comparison", BIAS_UPDATES)
+    init: str = _key("uniform", "initial weights", INITS)
+    num_server_rounds: int = _key(40, "rounds of the run")
+    local_steps: int = _key(20, "optimiser steps of a client in a round (tau)")
+    batch_size: int = _key(64, "examples in a step")
+    optimizer: str = _key("adam", "clients' optimiser", OPTIMIZERS)
+    learning_rate: float = _key(0.001, "clients' step size")
+    momentum: float = _key(0.0, "momentum of SGD")
+    proximal: float = _key(0.0, "FedProx's mu: pull towards the weights received")
+    repartition_every: int = _key(1, "rounds between two draws of the subnets")
+    evaluate: str = _key("server", "who evaluates the global model", EVALUATIONS)
+    evaluate_every: int = _key(1, "rounds between two evaluations")
+    reply_timeout: float = _key(3600.0, "seconds a round waits for replies")
+    data_seed: int = _key(0, "seed of masks, splits and validation")
+    seed: int = _key(0, "seed of weights, subnets, batches and client draws")
+
+    def __post_init__(self) -> None:
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            choices = entry.metadata["choices"]
+            if choices and value not in choices:
+                raise InputError(f"{kebab(entry.name)} = {value!r} is unknown{nearest(str(value), choices)}")
+        widths = self.widths
+        _check("mask-ratio", self.mask_ratio, 0.0 <= self.mask_ratio <= 0.95, "0 to 0.95")
+        ratio = self.test_mask_ratio
+        _check("test-mask-ratio", ratio, ratio == -1.0 or 0.0 <= ratio <= 0.95, "0 to 0.95, or -1 for mask-ratio")
+        _check("num-subnets", self.num_subnets, self.num_subnets >= 1, "1 or more")
+        if self.strategy == "ist" and self.num_subnets > min(widths):
+            raise InputError(
+                f"num-subnets = {self.num_subnets} is wider than hidden layer {widths.index(min(widths))} of "
+                f"{min(widths)} units; expected 1 to {min(widths)}"
+            )
+        for name in ("clients_per_round", "num_clients", "seed", "data_seed"):
+            _check(kebab(name), getattr(self, name), getattr(self, name) >= 0, "0 or more")
+        for name in COUNTS:
+            _check(kebab(name), getattr(self, name), getattr(self, name) >= 1, "1 or more")
+        for name in ("learning_rate", "alpha", "reply_timeout"):
+            value = getattr(self, name)
+            _check(kebab(name), value, math.isfinite(value) and value > 0, "a positive number")
+        _check("momentum", self.momentum, 0.0 <= self.momentum < 1.0, "0 to below 1")
+        _check("proximal", self.proximal, math.isfinite(self.proximal) and self.proximal >= 0, "0 or more")
+        if self.num_clients and self.clients_per_round > self.num_clients:
+            raise InputError(
+                f"clients-per-round = {self.clients_per_round} is more than num-clients = {self.num_clients}"
+            )
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Units of each hidden layer, H_1 to H_L."""
+        try:
+            widths = tuple(int(part) for part in self.hidden_widths.split(","))
+        except ValueError:
+            widths = (0,)
+        _check("hidden-widths", self.hidden_widths, min(widths) >= 1, "positive whole numbers, as in '1000,1000'")
+        return widths
+
+    @property
+    def views(self) -> int:
+        """Masks an image has: V."""
+        return self.mask_views if self.mask_schedule == "resampled" else 1
+
+    @property
+    def held_out_ratio(self) -> float:
+        """Masking ratio of validation and test images."""
+        return self.mask_ratio if self.test_mask_ratio == -1.0 else self.test_mask_ratio
+
+
+def _check(key: str, value: Scalar, holds: bool, expected: str) -> None:
+    if not holds:
+        raise InputError(f"{key} = {value!r} is out of range; expected {expected}")
+
+
+def kebab(name: str) -> str:
+    """Return a field's name as a configuration key."""
+    return name.replace("_", "-")
+
+
+FIELDS: Mapping[str, dataclasses.Field[Any]] = {kebab(entry.name): entry for entry in dataclasses.fields(RunConfig)}
+
+
+def defaults() -> dict[str, Scalar]:
+    """Return every key with its default, in the order of the dataclass."""
+    return {key: entry.default for key, entry in FIELDS.items()}
+
+
+def from_mapping(values: Mapping[str, Any], *, source: str) -> RunConfig:
+    """Build a configuration from kebab-case keys; ``source`` names where they came from in messages.
+
+    Raises
+    ------
+    InputError
+        For an unknown key (with the nearest valid one), a value of the wrong type, or one out of range.
+    """
+    chosen: dict[str, Scalar] = {}
+    for key, value in values.items():
+        if key not in FIELDS:
+            raise InputError(f"{source}: unknown key {key!r}{nearest(key, FIELDS)}")
+        chosen[FIELDS[key].name] = _typed(key, value, source)
+    return RunConfig(**chosen)  # type: ignore[arg-type]
+
+
+def to_mapping(config: RunConfig) -> dict[str, Scalar]:
+    """Return the resolved configuration with kebab-case keys."""
+    return {key: getattr(config, entry.name) for key, entry in FIELDS.items()}
+
+
+def _typed(key: str, value: Any, source: str) -> Scalar:
+    default = FIELDS[key].default
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not type(default):
+        raise InputError(f"{source}: {key} = {value!r} is no {_type_name(default)}")
+    return value  # type: ignore[no-any-return]
+
+
+def parse_override(text: str) -> tuple[str, Scalar]:
+    """Parse ``key=value`` of the command line; the value is a bare string, read by the key's type."""
+    key, equals, raw = text.partition("=")
+    key, raw = key.strip(), raw.strip()
+    if not equals or not key:
+        raise InputError(f"-c {text!r}: expected key=value")
+    if key not in FIELDS:
+        raise InputError(f"-c {text!r}: unknown key {key!r}{nearest(key, FIELDS)}")
+    return key, parse_value(key, raw)
+
+
+def parse_value(key: str, raw: str) -> Scalar:
+    """Read a bare string as the type of ``key``."""
+    if len(raw) >= 2 and raw[0] == raw[-1] and raw[0] in "'\"":
+        raw = raw[1:-1]
+    default = FIELDS[key].default
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[raw.lower()]
+        if isinstance(default, int):
+            return int(raw)
+        if isinstance(default, float):
+            return float(raw)
+    except (KeyError, ValueError):
+        raise InputError(f"{key} = {raw!r} is no {_type_name(default)}") from None
+    return raw
+
+
+def _type_name(default: Any) -> str:
+    return {bool: "truth value (true or false)", int: "whole number", float: "number", str: "text"}[type(default)]
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Read a recipe: a TOML file of top-level keys.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"recipe {path}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe {path}: no valid TOML: {error}") from None
+
+
+def toml_text(values: Mapping[str, Scalar]) -> str:
+    """Write scalars as TOML, one key a line."""
+    return "".join(f"{key} = {toml_scalar(value)}\n" for key, value in values.items())
+
+
+def toml_scalar(value: Scalar) -> str:
+    """Write one scalar as TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+        return f'"{escaped}"'
+    return repr(value)
+
+
+def differing_keys(left: RunConfig, right: RunConfig) -> list[str]:
+    """Return the keys whose values differ, in the order of the dataclass."""
+    one, other = to_mapping(left), to_mapping(right)
+    return [key for key in one if one[key] != other[key]]
+
+
+def describe_keys(keys: Iterable[str] | None = None) -> str:
+    """Return one line a key: name, default and meaning, for ``--help``."""
+    lines = []
+    for key in keys or FIELDS:
+        entry = FIELDS[key]
+        choices = entry.metadata["choices"]
+        about = entry.metadata["about"] + (f" ({', '.join(choices)})" if choices else "")
+        lines.append(f"  {key + ' = ' + toml_scalar(entry.default):<36}{about}")
+    return "\n".join(lines)

@@ -1,0 +1,61 @@
+"""What server and client tell one another; `fl_sparse.wire` puts it into Flower's messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_sparse.features.moments import Moments, Standardizer
+from fl_sparse.training.optimizers import OptimizerSpec
+
+Parameters = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class ClientDescription:
+    """What a node answers to the first question: who it is and what it holds."""
+
+    partition_id: int
+    num_examples: int
+    num_features: int
+    classes: tuple[str, ...]
+    capacity: float
+    moments: Moments
+    """Per view 0, of its F features, in float64."""
+    version: str
+
+
+@dataclass(frozen=True)
+class TrainOrder:
+    """One client's work in a round."""
+
+    round: int
+    subnet: int
+    parameters: Parameters
+    scales: tuple[float, ...]
+    """One factor a layer, output included: z = c W h + b."""
+    activation: str
+    normalization: str
+    optimizer: OptimizerSpec
+    first_step: int
+    local_steps: int
+    batch_size: int
+    seed: int
+    standardizer: Standardizer | None
+    """Sent with a node's first message only; the node keeps it."""
+    expects_standardizer: bool
+
+
+@dataclass(frozen=True)
+class TrainReply:
+    """What a client sends back."""
+
+    round: int
+    subnet: int
+    parameters: Parameters
+    num_examples: int
+    loss: float
+    """Mean over the local steps of the batches' mean cross-entropy."""

@@ -1,0 +1,20 @@
+"""A federation's data, from images to the tables of features that clients train on and the server evaluates on."""
+
+from fl_sparse.federation.device import device_table
+from fl_sparse.federation.local import LocalRows, local_moments, local_rows, standardized
+from fl_sparse.federation.store import store_folder
+from fl_sparse.federation.tables import FeatureTable, HeldOut, TrainingTable, held_out_tables, training_table
+
+__all__ = [
+    "FeatureTable",
+    "HeldOut",
+    "LocalRows",
+    "TrainingTable",
+    "device_table",
+    "held_out_tables",
+    "local_moments",
+    "local_rows",
+    "standardized",
+    "store_folder",
+    "training_table",
+]

@@ -1,0 +1,216 @@
+"""Image → mask → patches → features, for every client of a simulated federation and for the server's held-out images.
+
+The training images that clients hold are one shard and one table of features, whose rows the clients share out: a
+picture that several clients hold (partition ``full``) is encoded once. Only masks that belong to a client (rule
+``shared`` by ``client``) give each client rows of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_sparse.config import RunConfig
+from fl_sparse.data import ImageSet, load_images, partition, validation_split
+from fl_sparse.encoder import EncoderSpec, encoder_spec
+from fl_sparse.errors import InputError
+from fl_sparse.features import Features, feature_key, pool, stored_features
+from fl_sparse.federation.store import shard_key, store_folder, stored_shard
+from fl_sparse.masks import MaskSpec
+from fl_sparse.shard import ImageShard, build_shard
+
+Rows = NDArray[np.int64]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Features float32 (V, n, F) with labels int64 (n,); F = D, or 2 D with both poolings."""
+
+    features: NDArray[np.float32] = field(repr=False)
+    labels: Rows = field(repr=False)
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrainingTable:
+    """The table that clients share, and the rows of each client."""
+
+    table: FeatureTable
+    parts: tuple[Rows, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The server's images: validation (chosen from, on which everything is decided) and test."""
+
+    validation: FeatureTable
+    test: FeatureTable
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """Who holds which training images (positions in the source), before any pixel is read."""
+
+    train: ImageSet
+    test: ImageSet
+    parts: tuple[Rows, ...]
+    validation: Rows
+
+
+def holdings(config: RunConfig, num_clients: int) -> Holdings:
+    """Split the source's training images into the server's validation images and the clients' parts."""
+    train, test = load_images(
+        config.dataset,
+        config.data_dir,
+        data_seed=config.data_seed,
+        image_column=config.image_column,
+        label_column=config.label_column,
+        id_column=config.id_column,
+    )
+    kept, validation = validation_split(train.labels, data_seed=config.data_seed)
+    local = partition(
+        config.partition,
+        train.labels[kept],
+        num_clients=num_clients,
+        data_seed=config.data_seed,
+        alpha=config.alpha,
+        classes_per_client=config.classes_per_client,
+        ids=None if train.ids is None else train.ids[kept],
+    )
+    return Holdings(train, test, tuple(kept[part] for part in local), validation)
+
+
+def training_table(config: RunConfig, num_clients: int, progress: Progress | None = None) -> TrainingTable:
+    """Return the clients' features, computed once and stored; the last ones are remembered by the process.
+
+    Raises
+    ------
+    InputError
+        For a source, split, mask or encoder that cannot be had, or a client left without any visible image.
+    """
+    key = (config, num_clients, str(store_folder()))
+    if key not in _REMEMBERED:
+        made = _training_table(config, num_clients, progress)
+        _REMEMBERED.clear()
+        _REMEMBERED[key] = made
+    return _REMEMBERED[key]
+
+
+_REMEMBERED: dict[tuple[RunConfig, int, str], TrainingTable] = {}
+"""One entry: in-process, every node and the cohort share it; a Ray worker serves many messages with it."""
+
+
+def _training_table(config: RunConfig, num_clients: int, progress: Progress | None) -> TrainingTable:
+    held = holdings(config, num_clients)
+    spec = encoder_spec(config.encoder)
+    mask = mask_spec(config, config.mask_ratio)
+    if mask.rule == "shared" and mask.shared_by == "client":
+        rows = np.concatenate(held.parts)
+        owners = np.repeat(np.arange(num_clients), [len(part) for part in held.parts])
+        ends = np.cumsum([len(part) for part in held.parts])
+        positions = [np.arange(end - len(part), end) for end, part in zip(ends, held.parts, strict=True)]
+    else:
+        rows, owners = np.unique(np.concatenate(held.parts)), None
+        positions = [np.searchsorted(rows, part) for part in held.parts]
+    shard = _shard(config, held.train, rows, owners, mask, spec, "train")
+    table = table_of_shard(config, shard, spec, progress)
+    parts = tuple(_present(shard, rows, part, client) for client, part in enumerate(positions))
+    return TrainingTable(table, parts)
+
+
+def held_out_tables(config: RunConfig, num_clients: int, progress: Progress | None = None) -> HeldOut:
+    """Return the server's validation and test features, masked by the same rule at ``test-mask-ratio``."""
+    held = holdings(config, num_clients)
+    spec = encoder_spec(config.encoder)
+    mask = replace(mask_spec(config, config.held_out_ratio), schedule="fixed", views=1)
+
+    def table(images: ImageSet, rows: Rows, split: Literal["train", "test"]) -> FeatureTable:
+        # Under masks shared by a client, held-out images cycle through the clients' masks.
+        by_client = mask.rule == "shared" and mask.shared_by == "client"
+        owners = np.arange(len(rows)) % num_clients if by_client else None
+        return table_of_shard(config, _shard(config, images, rows, owners, mask, spec, split), spec, progress)
+
+    return HeldOut(
+        validation=table(held.train, held.validation, "train"),
+        test=table(held.test, np.arange(len(held.test)), "test"),
+    )
+
+
+def mask_spec(config: RunConfig, ratio: float) -> MaskSpec:
+    """Return the mask rule of a run at a masking ratio."""
+    return MaskSpec(config.mask, ratio, config.mask_schedule, config.views, config.mask_shared_by)
+
+
+def table_of_shard(
+    config: RunConfig, shard: ImageShard, spec: EncoderSpec, progress: Progress | None = None
+) -> FeatureTable:
+    """Return a shard's features, from the store or computed and stored."""
+
+    def compute() -> Features:
+        from fl_sparse.encoder import load_encoder
+        from fl_sparse.features import compute_features
+
+        if progress is not None:
+            progress(f"encoding {shard.num_images:,} images ({shard.header.split}) with {spec.name}")
+        encoder = load_encoder(config.encoder, normalization=config.encoder_normalization)
+        return compute_features(encoder, shard, precision=config.precision)
+
+    key = feature_key(shard.header.digest, f"{spec.digest}-{config.encoder_normalization}", config.precision)
+    features = stored_features(store_folder() / "features", key, compute)
+    return FeatureTable(pool(features, config.pooling), np.asarray(shard.labels), tuple(shard.header.classes))
+
+
+def _shard(
+    config: RunConfig,
+    images: ImageSet,
+    rows: Rows,
+    owners: Rows | None,
+    mask: MaskSpec,
+    spec: EncoderSpec,
+    split: Literal["train", "test"],
+) -> ImageShard:
+    facts: dict[str, Any] = {
+        "source": images.fingerprint,
+        "rows": _digest(rows),
+        "owners": None if owners is None else _digest(owners),
+        "mask": [mask.rule, mask.ratio, mask.schedule, mask.views, mask.shared_by],
+        "image-size": spec.image_size,
+        "patch-size": spec.patch_size,
+        "data-seed": config.data_seed,
+        "split": split,
+    }
+
+    def build() -> ImageShard:
+        return build_shard(
+            images,
+            rows,
+            mask=mask,
+            image_size=spec.image_size,
+            patch_size=spec.patch_size,
+            data_seed=config.data_seed,
+            split=split,
+            owners=owners,
+        )
+
+    return stored_shard(store_folder(), shard_key(**facts), build)
+
+
+def _present(shard: ImageShard, rows: Rows, positions: Rows, client: int) -> Rows:
+    """Translate positions in the wanted rows into rows of the shard, which lacks images without a visible patch."""
+    if shard.num_images == len(rows):
+        return positions
+    kept = np.isin(rows, np.asarray(shard.rows))
+    present = (np.cumsum(kept) - 1)[positions[kept[positions]]]
+    if not len(present):
+        raise InputError(f"client {client} holds no image with a visible patch")
+    return present
+
+
+def _digest(values: Rows) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values, dtype="<i8").tobytes()).hexdigest()

@@ -1,0 +1,28 @@
+"""Messages: how weights, orders and results cross between server and client. The only package here that knows flwr."""
+
+from fl_sparse.wire.arrays import LazyArray, array_record, parameters_of, wire_bytes
+from fl_sparse.wire.messages import (
+    content_of_description,
+    content_of_order,
+    content_of_refusal,
+    content_of_reply,
+    read_description,
+    read_order,
+    read_reply,
+    refusal_of,
+)
+
+__all__ = [
+    "LazyArray",
+    "array_record",
+    "content_of_description",
+    "content_of_order",
+    "content_of_refusal",
+    "content_of_reply",
+    "parameters_of",
+    "read_description",
+    "read_order",
+    "read_reply",
+    "refusal_of",
+    "wire_bytes",
+]

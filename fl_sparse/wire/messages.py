@@ -1,0 +1,200 @@
+"""What a message says: a client's description of itself, an order to train, and the reply.
+
+A train message carries exactly one ``ArrayRecord`` (weights) and one ``ConfigRecord``, as Flower's mods expect. Index
+sets stay on the server: a client needs weights, scales and hyperparameters only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+
+from fl_sparse.exchange import ClientDescription, TrainOrder, TrainReply
+from fl_sparse.features.moments import Moments, Standardizer
+from fl_sparse.training.optimizers import OptimizerSpec
+from fl_sparse.wire.arrays import array_record, parameters_of
+
+ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
+
+
+def content_of_description(description: ClientDescription) -> RecordDict:
+    """Return the reply to the first question."""
+    config: dict[str, Any] = {
+        "partition-id": description.partition_id,
+        "num-examples": description.num_examples,
+        "num-features": description.num_features,
+        "classes": list(description.classes),
+        "capacity": description.capacity,
+        "moments-n": description.moments.n,
+        "moments-mean": _float64_bytes(description.moments.mean),
+        "moments-m2": _float64_bytes(description.moments.m2),
+        "version": description.version,
+    }
+    return RecordDict({CONFIG: ConfigRecord(config)})
+
+
+def read_description(content: RecordDict) -> ClientDescription:
+    """Read a node's description.
+
+    Raises
+    ------
+    ValueError
+        Naming what is missing or malformed.
+    """
+    config = content.config_records.get(CONFIG)
+    if config is None:
+        raise ValueError("the description carries no record 'config'")
+    try:
+        features = int(config["num-features"])  # type: ignore[arg-type]
+        moments = Moments(
+            n=int(config["moments-n"]),  # type: ignore[arg-type]
+            mean=np.frombuffer(config["moments-mean"], dtype="<f8"),  # type: ignore[arg-type]
+            m2=np.frombuffer(config["moments-m2"], dtype="<f8"),  # type: ignore[arg-type]
+        )
+        described = ClientDescription(
+            partition_id=int(config["partition-id"]),  # type: ignore[arg-type]
+            num_examples=int(config["num-examples"]),  # type: ignore[arg-type]
+            num_features=features,
+            classes=tuple(str(name) for name in config["classes"]),  # type: ignore[union-attr]
+            capacity=float(config["capacity"]),  # type: ignore[arg-type]
+            moments=moments,
+            version=str(config["version"]),
+        )
+    except KeyError as error:
+        raise ValueError(f"the description lacks {error.args[0]!r}") from None
+    if moments.mean.shape != (features,) or moments.m2.shape != (features,):
+        raise ValueError(f"the moments are of {moments.mean.size} features; expected {features}")
+    if not (np.isfinite(moments.mean).all() and np.isfinite(moments.m2).all()):
+        raise ValueError("the moments are not finite")
+    return described
+
+
+def content_of_order(order: TrainOrder) -> RecordDict:
+    """Return the content of a train message; arrays are shared, not copied."""
+    optimizer = order.optimizer
+    config: dict[str, Any] = {
+        "round": order.round,
+        "subnet": order.subnet,
+        "scales": [float(scale) for scale in order.scales],
+        "activation": order.activation,
+        "normalization": order.normalization,
+        "optimizer": optimizer.name,
+        "learning-rate": optimizer.learning_rate,
+        "momentum": optimizer.momentum,
+        "proximal": optimizer.proximal,
+        "first-step": order.first_step,
+        "local-steps": order.local_steps,
+        "batch-size": order.batch_size,
+        "seed": order.seed,
+        "expects-standardizer": order.expects_standardizer,
+    }
+    if order.standardizer is not None:
+        config["standardizer-mean"] = _float32_bytes(order.standardizer.mean)
+        config["standardizer-inverse-std"] = _float32_bytes(order.standardizer.inverse_std)
+    return RecordDict({ARRAYS: array_record(order.parameters), CONFIG: ConfigRecord(config)})
+
+
+def read_order(content: RecordDict) -> TrainOrder:
+    """Read a train message."""
+    config: Any = content.config_records[CONFIG]
+    standardizer = None
+    if "standardizer-mean" in config:
+        standardizer = Standardizer(
+            mean=np.frombuffer(config["standardizer-mean"], dtype="<f4"),
+            inverse_std=np.frombuffer(config["standardizer-inverse-std"], dtype="<f4"),
+        )
+    return TrainOrder(
+        round=config["round"],
+        subnet=config["subnet"],
+        parameters=parameters_of(content.array_records[ARRAYS]),
+        scales=tuple(config["scales"]),
+        activation=config["activation"],
+        normalization=config["normalization"],
+        optimizer=OptimizerSpec(
+            name=config["optimizer"],
+            learning_rate=config["learning-rate"],
+            momentum=config["momentum"],
+            proximal=config["proximal"],
+        ),
+        first_step=config["first-step"],
+        local_steps=config["local-steps"],
+        batch_size=config["batch-size"],
+        seed=config["seed"],
+        standardizer=standardizer,
+        expects_standardizer=config["expects-standardizer"],
+    )
+
+
+def content_of_reply(reply: TrainReply) -> RecordDict:
+    """Return the content of a client's reply; arrays are shared, not copied."""
+    metrics = MetricRecord(
+        {"round": reply.round, "subnet": reply.subnet, "num-examples": reply.num_examples, "loss": float(reply.loss)}
+    )
+    return RecordDict({ARRAYS: array_record(reply.parameters), METRICS: metrics})
+
+
+def read_reply(
+    content: RecordDict, *, round_number: int, subnet: int, shapes: dict[str, tuple[int, ...]]
+) -> TrainReply:
+    """Read and check a reply.
+
+    Raises
+    ------
+    ValueError
+        With the reason for refusal: another round or subnet, missing or unexpected arrays, another shape or dtype,
+        values that are not finite, or a number of examples that is not positive.
+    """
+    if (reason := refusal_of(content)) is not None:
+        raise ValueError(reason)
+    metrics = content.metric_records.get(METRICS)
+    if metrics is None or ARRAYS not in content.array_records:
+        raise ValueError("the reply lacks its arrays or its metrics")
+    try:
+        answered: dict[str, Any] = {key: metrics[key] for key in ("round", "subnet", "num-examples", "loss")}
+    except KeyError as error:
+        raise ValueError(f"the reply lacks {error.args[0]!r}") from None
+    for key, expected in (("round", round_number), ("subnet", subnet)):
+        if answered[key] != expected:
+            raise ValueError(f"the reply is for {key} {answered[key]}; expected {expected}")
+    examples = answered["num-examples"]
+    if isinstance(examples, list) or not math.isfinite(examples) or examples <= 0:
+        raise ValueError(f"num-examples = {examples}; expected a positive number")
+    parameters = parameters_of(_checked(content.array_records[ARRAYS], shapes))
+    for name, values in parameters.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} holds values that are not finite")
+    return TrainReply(round_number, subnet, parameters, int(examples), float(answered["loss"]))
+
+
+def _checked(record: ArrayRecord, shapes: dict[str, tuple[int, ...]]) -> ArrayRecord:
+    missing, unexpected = sorted(set(shapes) - set(record)), sorted(set(record) - set(shapes))
+    if missing or unexpected:
+        raise ValueError(f"the reply's arrays differ: missing {missing}, unexpected {unexpected}")
+    for name, shape in shapes.items():
+        if record[name].dtype != "float32":
+            raise ValueError(f"{name} is {record[name].dtype}; expected float32")
+        if tuple(record[name].numpy().shape) != shape:
+            raise ValueError(f"{name} is of shape {tuple(record[name].shape)}; expected {shape}")
+    return record
+
+
+def content_of_refusal(reason: str) -> RecordDict:
+    """Return the content of a reply that says why there is no result."""
+    return RecordDict({CONFIG: ConfigRecord({"refused": reason})})
+
+
+def refusal_of(content: RecordDict) -> str | None:
+    """Return the reason a client gave for not answering, if it refused."""
+    config = content.config_records.get(CONFIG)
+    return str(config["refused"]) if config is not None and "refused" in config else None
+
+
+def _float64_bytes(values: Any) -> bytes:
+    return np.asarray(values, dtype="<f8").tobytes()
+
+
+def _float32_bytes(values: Any) -> bytes:
+    return np.asarray(values, dtype="<f4").tobytes()

@@ -1,0 +1,1 @@
+"""The Flower ServerApp, its rounds and checkpoints, and the in-process grid."""

@@ -1,0 +1,74 @@
+"""Checkpoints: all that a run needs to go on exactly, after each round, whole or absent.
+
+Every draw follows from the configuration and the round, so weights and the frozen standardizer are the whole state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from fl_sparse.errors import InputError
+from fl_sparse.exchange import Parameters
+from fl_sparse.features.moments import Standardizer
+from server.files import write_atomically
+
+KEPT = 3
+WEIGHTS, STANDARDIZER = "weights.", "standardizer."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after a round."""
+
+    round: int
+    parameters: Parameters = field(repr=False)
+    standardizer: Standardizer | None = field(repr=False)
+    classes: tuple[str, ...]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, kept: int = KEPT) -> Path:
+    """Write a checkpoint atomically and drop all but the last few."""
+    tensors = {WEIGHTS + name: np.ascontiguousarray(values) for name, values in checkpoint.parameters.items()}
+    if checkpoint.standardizer is not None:
+        tensors[STANDARDIZER + "mean"] = checkpoint.standardizer.mean
+        tensors[STANDARDIZER + "inverse_std"] = checkpoint.standardizer.inverse_std
+    path = folder / f"round-{checkpoint.round:06d}.safetensors"
+    metadata = {"round": str(checkpoint.round), "classes": "\n".join(checkpoint.classes)}
+    write_atomically(path, save(tensors, metadata=metadata))
+    for old in sorted(folder.glob("round-*.safetensors"))[:-kept]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, truncated or no checkpoint.
+    """
+    try:
+        with safe_open(path, framework="np") as stored:
+            metadata = stored.metadata() or {}
+            tensors: dict[str, NDArray[np.float32]] = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        number = int(metadata["round"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"checkpoint {path} cannot be read: {error}") from None
+    weights = {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}
+    standardizer = None
+    if STANDARDIZER + "mean" in tensors:
+        standardizer = Standardizer(tensors[STANDARDIZER + "mean"], tensors[STANDARDIZER + "inverse_std"])
+    return Checkpoint(number, weights, standardizer, tuple(metadata["classes"].split("\n")))
+
+
+def latest_checkpoint(folder: Path) -> Checkpoint | None:
+    """Return the newest checkpoint of a run, None if it has none yet."""
+    found = sorted(folder.glob("round-*.safetensors"))
+    return load_checkpoint(found[-1]) if found else None

@@ -1,0 +1,39 @@
+"""The server's own evaluation: the whole, unscaled model on masked validation and test images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_sparse.evaluation import Score, evaluate_table
+from fl_sparse.exchange import Parameters
+from fl_sparse.features.moments import Standardizer
+from fl_sparse.federation import FeatureTable, HeldOut, standardized
+from fl_sparse.mlp import MLPSpec
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Standardised inputs with labels, by name: ``validation`` and ``test``."""
+
+    spec: MLPSpec
+    sets: Mapping[str, tuple[NDArray[np.float32], NDArray[np.int64]]] = field(repr=False)
+
+    def __call__(self, parameters: Parameters) -> dict[str, Score]:
+        """Score the model on each set."""
+        return {
+            name: evaluate_table(parameters, self.spec, features, labels)
+            for name, (features, labels) in self.sets.items()
+        }
+
+
+def examination(spec: MLPSpec, held_out: HeldOut, standardizer: Standardizer | None) -> Examination:
+    """Return the server's examination."""
+
+    def inputs(table: FeatureTable) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        return standardized(table, standardizer), table.labels
+
+    return Examination(spec, {"validation": inputs(held_out.validation), "test": inputs(held_out.test)})

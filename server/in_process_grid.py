@@ -1,0 +1,129 @@
+"""A Flower grid without processes: the same strategy, messages and ClientApp, and a whole cohort trained at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from flwr.app import Context, Message, MessageType, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+
+from fl_sparse.exchange import TrainOrder, TrainReply
+from fl_sparse.wire import content_of_reply, read_order
+from server.flower_private import failed_reply, identify_process, number_message
+
+TrainCohort = Callable[[Sequence[TrainOrder], Sequence[int]], list[TrainReply]]
+"""Orders and the partition ids they are for → replies, in the same order."""
+
+RUN_ID = 1
+SERVER_NODE_ID = 1
+FIRST_NODE_ID = 1000
+
+
+class InProcessGrid(Grid):
+    """Answers messages on the spot.
+
+    Parameters
+    ----------
+    client_app
+        Answers every message that is not trained as part of a cohort.
+    run_config
+        What each node's context carries.
+    num_clients
+        M nodes, with partition ids 0 to M − 1.
+    train_cohort
+        Trains all train messages of a call at once; None sends each through ``client_app``, so that no mod is skipped.
+    """
+
+    def __init__(
+        self,
+        client_app: ClientApp,
+        run_config: Mapping[str, Any],
+        num_clients: int,
+        train_cohort: TrainCohort | None,
+    ) -> None:
+        identify_process(RUN_ID, SERVER_NODE_ID)
+        self._client_app = client_app
+        self._run_config = dict(run_config)
+        self._num_clients = num_clients
+        self._train_cohort = train_cohort
+        self._contexts: dict[int, Context] = {}
+        self._run = Run.create_empty(RUN_ID)
+        self._replies: dict[str, Message] = {}
+
+    def set_run(self, run: Run) -> None:
+        """Set the run; kept for Flower's interface."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self._run
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        """Return a new message to a node."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Return the node ids, in the order of the partition ids."""
+        return range(FIRST_NODE_ID, FIRST_NODE_ID + self._num_clients)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Answer the messages; their replies wait to be pulled."""
+        sent = list(messages)
+        for message, reply in zip(sent, self._answers(sent), strict=True):
+            self._replies[message.metadata.message_id] = reply
+        return [message.metadata.message_id for message in sent]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Return the waiting replies to these messages."""
+        return [self._replies.pop(number) for number in message_ids if number in self._replies]
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """Answer the messages."""
+        return self._answers(list(messages))
+
+    def _answers(self, messages: Sequence[Message]) -> list[Message]:
+        for message in messages:
+            number_message(message)
+        together = [
+            position
+            for position, message in enumerate(messages)
+            if self._train_cohort is not None and message.metadata.message_type == MessageType.TRAIN
+        ]
+        replies = dict(zip(together, self._cohort([messages[position] for position in together]), strict=True))
+        return [
+            replies[position] if position in replies else self._one(message)
+            for position, message in enumerate(messages)
+        ]
+
+    def _cohort(self, messages: Sequence[Message]) -> list[Message]:
+        if not messages or self._train_cohort is None:
+            return []
+        orders = [read_order(message.content) for message in messages]
+        clients = [message.metadata.dst_node_id - FIRST_NODE_ID for message in messages]
+        return [
+            Message(content_of_reply(reply), reply_to=message)
+            for message, reply in zip(messages, self._train_cohort(orders, clients), strict=True)
+        ]
+
+    def _one(self, message: Message) -> Message:
+        try:
+            return self._client_app(message, self._context(message.metadata.dst_node_id))
+        except Exception as error:  # a ClientApp may raise anything; Flower answers with an error message
+            return failed_reply(message, error)
+
+    def _context(self, node: int) -> Context:
+        if node not in self._contexts:
+            self._contexts[node] = Context(
+                run_id=RUN_ID,
+                node_id=node,
+                node_config={"partition-id": node - FIRST_NODE_ID, "num-partitions": self._num_clients},
+                state=RecordDict(),
+                run_config=self._run_config,
+            )
+        return self._contexts[node]

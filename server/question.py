@@ -1,0 +1,119 @@
+"""Round 0: ask every node once who it is, and merge the moments of all features."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+
+from fl_sparse import __version__
+from fl_sparse.config import RunConfig
+from fl_sparse.errors import InputError
+from fl_sparse.exchange import ClientDescription
+from fl_sparse.features.moments import Standardizer, merge
+from fl_sparse.wire import read_description, refusal_of, wire_bytes
+
+log = logging.getLogger("fl_sparse.server")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Who takes part: node id -> description, and what the question cost on the wire."""
+
+    clients: Mapping[int, ClientDescription] = field(repr=False)
+    bytes_down: int
+    bytes_up: int
+
+
+def wait_for_nodes(grid: Grid, config: RunConfig, *, patience: float = 60.0) -> list[int]:
+    """Return the node ids, once as many as the configuration asks for are there.
+
+    Raises
+    ------
+    InputError
+        If other than ``num-clients`` nodes are there (naming both, and the option that fits), or none.
+    """
+    deadline = time.monotonic() + patience
+    nodes = list(grid.get_node_ids())
+    while len(nodes) < max(1, config.num_clients) and time.monotonic() < deadline:
+        time.sleep(0.5)
+        nodes = list(grid.get_node_ids())
+    if not nodes:
+        raise InputError("no node has connected")
+    if config.num_clients and len(nodes) != config.num_clients:
+        raise InputError(
+            f"num-clients = {config.num_clients}, but there are {len(nodes)} nodes; "
+            f"simulate with --federation-config 'num-supernodes={config.num_clients}', or leave num-clients out"
+        )
+    if config.clients_per_round > len(nodes):
+        raise InputError(f"clients-per-round = {config.clients_per_round}, but there are {len(nodes)} nodes")
+    return nodes
+
+
+def ask_nodes(grid: Grid, nodes: Sequence[int], *, timeout: float) -> Answers:
+    """Ask each node what it holds.
+
+    Raises
+    ------
+    InputError
+        If a node refuses or describes itself wrongly, if two are the same client, or if they differ in software
+        version, features or classes. A node that does not answer is left out, with a warning.
+    """
+    messages = [
+        Message(RecordDict({"config": ConfigRecord({"question": "describe"})}), node, MessageType.QUERY, group_id="0")
+        for node in nodes
+    ]
+    down = sum(wire_bytes(message.content) for message in messages)
+    clients: dict[int, ClientDescription] = {}
+    up = 0
+    for reply in grid.send_and_receive(messages, timeout=timeout):
+        if reply.has_error():
+            raise InputError(f"a node failed to describe itself: {reply.error.reason.strip()}")
+        node = reply.metadata.src_node_id
+        up += wire_bytes(reply.content)
+        if (reason := refusal_of(reply.content)) is not None:
+            raise InputError(reason)
+        try:
+            clients[node] = read_description(reply.content)
+        except ValueError as error:
+            raise InputError(f"node {node}: {error}") from None
+    if not clients:
+        raise InputError(f"none of {len(nodes)} nodes answered within {timeout:g} s")
+    if len(clients) < len(nodes):
+        log.warning("%d of %d nodes did not answer round 0 and are left out", len(nodes) - len(clients), len(nodes))
+    _check_alike(list(clients.values()))
+    return Answers(clients, down, up)
+
+
+def _check_alike(clients: Sequence[ClientDescription]) -> None:
+    seen: set[int] = set()
+    first = min(clients, key=lambda client: client.partition_id)
+    for client in sorted(clients, key=lambda client: client.partition_id):
+        name = f"client {client.partition_id}"
+        if client.partition_id in seen:
+            raise InputError(f"two nodes have partition-id = {client.partition_id}; each needs its own")
+        seen.add(client.partition_id)
+        if client.version != __version__:
+            raise InputError(f"{name} runs fl-sparse {client.version}; this server runs {__version__}")
+        if client.num_examples < 1:
+            raise InputError(f"{name} holds no training image")
+        if client.num_features != first.num_features:
+            raise InputError(
+                f"{name} computes {client.num_features} features, client {first.partition_id} {first.num_features}; "
+                "all need the same encoder and pooling"
+            )
+        if client.classes != first.classes:
+            raise InputError(
+                f"{name} has {len(client.classes)} classes, client {first.partition_id} {len(first.classes)}, or their "
+                "names or order differ; all need the same"
+            )
+
+
+def federation_standardizer(clients: Mapping[int, ClientDescription]) -> Standardizer:
+    """Return the federation's exact mean and variance, merged in the order of the partition ids."""
+    described = sorted(clients.values(), key=lambda client: client.partition_id)
+    return Standardizer.of(merge([client.moments for client in described]))

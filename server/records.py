@@ -1,0 +1,95 @@
+"""One record a round, and the summary that follows from them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fl_sparse.errors import InputError
+
+PHASES = ("configure", "train", "aggregate", "evaluate", "write")
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """What is known of a round; one line of ``metrics.jsonl``.
+
+    Accuracies are fractions, losses nats, bytes as Flower serialises messages, FLOPs those of one client's local
+    steps, seconds wall-clock by phase. Round 0 is the untrained model.
+    """
+
+    round: int
+    validation_accuracy: float | None = None
+    validation_loss: float | None = None
+    test_accuracy: float | None = None
+    test_loss: float | None = None
+    clients_accuracy: float | None = None
+    clients_loss: float | None = None
+    train_loss: float | None = None
+    bytes_down: int = 0
+    bytes_up: int = 0
+    flops_per_client: float = 0.0
+    asked: int = 0
+    answered: int = 0
+    refused: int = 0
+    lost: int = 0
+    reasons: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def chosen_on(self) -> float | None:
+        """The accuracy that rounds are chosen by: the server's validation split, else the clients' own."""
+        return self.validation_accuracy if self.validation_accuracy is not None else self.clients_accuracy
+
+    @property
+    def reported(self) -> float | None:
+        """The accuracy that is reported: the test images', else the clients' own."""
+        return self.test_accuracy if self.test_accuracy is not None else self.clients_accuracy
+
+
+def to_json(record: RoundRecord) -> dict[str, Any]:
+    """Return a record as a JSON object."""
+    return dataclasses.asdict(record)
+
+
+def from_json(values: Mapping[str, Any], *, source: str) -> RoundRecord:
+    """Read a record.
+
+    Raises
+    ------
+    InputError
+        If the object is no record; ``source`` names the file and line.
+    """
+    try:
+        return RoundRecord(**{**values, "reasons": tuple(values.get("reasons", ()))})
+    except TypeError as error:
+        raise InputError(f"{source}: no round record: {error}") from None
+
+
+def summarize(records: Sequence[RoundRecord]) -> dict[str, Any]:
+    """Return the run's summary.
+
+    ``accuracy`` is the test accuracy at the round with the best validation accuracy (the earliest of equals);
+    ``final_accuracy`` and ``best_accuracy`` stand beside it (never choose by the latter: it looks at the test set).
+    """
+    evaluated = [record for record in records if record.chosen_on is not None and record.reported is not None]
+    chosen = max(evaluated, key=lambda record: (record.chosen_on, -record.round), default=None)
+    served = any(record.test_accuracy is not None for record in records)
+    return {
+        "accuracy": None if chosen is None else chosen.reported,
+        "chosen_round": None if chosen is None else chosen.round,
+        "final_accuracy": evaluated[-1].reported if evaluated else None,
+        "best_accuracy": max((record.reported or 0.0 for record in evaluated), default=None),
+        "accuracy_of": "test images" if served else "clients' held-out images",
+        "validation_accuracy": None if chosen is None else chosen.chosen_on,
+        "rounds": max((record.round for record in records), default=0),
+        "bytes_down": sum(record.bytes_down for record in records),
+        "bytes_up": sum(record.bytes_up for record in records),
+        "flops_per_client": sum(record.flops_per_client for record in records),
+        "asked": sum(record.asked for record in records),
+        "refused": sum(record.refused for record in records),
+        "lost": sum(record.lost for record in records),
+        "seconds": {phase: sum(record.seconds.get(phase, 0.0) for record in records) for phase in PHASES},
+    }

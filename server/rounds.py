@@ -1,0 +1,222 @@
+"""The rounds: draw, train, put together, evaluate, write; from round 0's question to the summary.
+
+Flower's own ``Strategy.start`` has neither a first round to start from nor checkpoints, so the loop is here; the
+strategy's methods and the grid are Flower's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from flwr.app import ConfigRecord, MetricRecord
+from flwr.serverapp import Grid
+from safetensors.numpy import save
+
+from fl_sparse.config import RunConfig
+from fl_sparse.errors import InputError
+from fl_sparse.exchange import Parameters
+from fl_sparse.federation import HeldOut
+from fl_sparse.mlp import MLPSpec, init_parameters
+from fl_sparse.wire import array_record, parameters_of
+from server.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from server.evaluation import Examination, examination
+from server.files import write_atomically
+from server.picture import draw_accuracy
+from server.question import Answers, ask_nodes, federation_standardizer, wait_for_nodes
+from server.records import RoundRecord, summarize
+from server.run_folder import RunFolder, read_records, rewrite_records, write_record, write_summary
+from strategies.registry import assignment_rule
+from strategies.submodel import SubmodelStrategy
+
+
+class Watcher(Protocol):
+    """Who is told how the run goes."""
+
+    def note(self, text: str) -> None:
+        """Hear of a step before the rounds."""
+
+    def round(self, record: RoundRecord, total: int) -> None:
+        """Hear of a finished round."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run starts: round 0, or after a checkpoint's round."""
+
+    checkpoint: Checkpoint
+    records: list[RoundRecord]
+
+
+def run_rounds(
+    grid: Grid,
+    config: RunConfig,
+    open_folder: Callable[[], RunFolder],
+    held_out: Callable[[int], HeldOut],
+    watcher: Watcher,
+) -> dict[str, Any]:
+    """Run the federation and return its summary.
+
+    Parameters
+    ----------
+    grid
+        Reaches the nodes.
+    config
+        The configuration.
+    open_folder
+        Creates or reopens the run's folder; called once everything that can be checked beforehand is checked.
+    held_out
+        Number of clients -> the server's validation and test tables; called when the server evaluates.
+    watcher
+        Is told of progress.
+
+    Raises
+    ------
+    InputError
+        For mistakes in configuration or data, before round 1.
+    """
+    rule = assignment_rule(config)
+    nodes = wait_for_nodes(grid, config)
+    answers = ask_nodes(grid, nodes, timeout=config.reply_timeout)
+    first = next(iter(answers.clients.values()))
+    spec = MLPSpec(first.num_features, config.widths, len(first.classes), config.activation, config.normalization)
+    tables = held_out(len(nodes)) if config.evaluate == "server" else None
+    if tables is not None and tables.test.classes != first.classes:
+        raise InputError(
+            f"the server's data has {len(tables.test.classes)} classes and the clients' {len(first.classes)}, "
+            "or their names or order differ"
+        )
+    folder = open_folder()
+    start = _start(folder, config, spec, answers)
+    state = start.checkpoint
+    examine = examination(spec, tables, state.standardizer) if tables is not None else None
+    strategy = SubmodelStrategy(config, rule, answers.clients, state.standardizer)
+    records = start.records
+    if not records:
+        records = [_first_record(state, answers, examine)]
+        write_record(folder, records[0])
+        save_checkpoint(folder.checkpoints, state)
+    watcher.round(records[-1], config.num_server_rounds)
+    write_seconds = 0.0
+    for number in range(state.round + 1, config.num_server_rounds + 1):
+        parameters, record = _round(grid, config, strategy, state.parameters, examine, number, write_seconds)
+        began = time.perf_counter()
+        state = Checkpoint(number, parameters, state.standardizer, state.classes)
+        # The record first: going on from a checkpoint drops later records, but could not make up a missing one.
+        write_record(folder, record)
+        save_checkpoint(folder.checkpoints, state)
+        write_seconds = time.perf_counter() - began
+        records.append(record)
+        watcher.round(record, config.num_server_rounds)
+    return _finish(folder, config, state, records)
+
+
+def _start(folder: RunFolder, config: RunConfig, spec: MLPSpec, answers: Answers) -> Start:
+    stored = latest_checkpoint(folder.checkpoints)
+    if stored is not None:
+        records = read_records(folder, up_to=stored.round)
+        rewrite_records(folder, records)
+        return Start(stored, records)
+    first = next(iter(answers.clients.values()))
+    standardizer = federation_standardizer(answers.clients) if config.standardize else None
+    rewrite_records(folder, [])
+    return Start(Checkpoint(0, init_parameters(spec, config.seed), standardizer, first.classes), [])
+
+
+def _first_record(state: Checkpoint, answers: Answers, examine: Examination | None) -> RoundRecord:
+    began = time.perf_counter()
+    scores = _scores(examine, state.parameters)
+    return RoundRecord(
+        round=0,
+        asked=len(answers.clients),
+        answered=len(answers.clients),
+        bytes_down=answers.bytes_down,
+        bytes_up=answers.bytes_up,
+        seconds={"evaluate": time.perf_counter() - began},
+        **scores,
+    )
+
+
+def _round(
+    grid: Grid,
+    config: RunConfig,
+    strategy: SubmodelStrategy,
+    parameters: Parameters,
+    examine: Examination | None,
+    number: int,
+    write_seconds: float,
+) -> tuple[Parameters, RoundRecord]:
+    times = [time.perf_counter()]
+    arrays, nothing = array_record(parameters), ConfigRecord()
+    messages = list(strategy.configure_train(number, arrays, nothing, grid))
+    times.append(time.perf_counter())
+    replies = list(grid.send_and_receive(messages, timeout=config.reply_timeout))
+    times.append(time.perf_counter())
+    aggregated, _ = strategy.aggregate_train(number, replies)
+    arrays = arrays if aggregated is None else aggregated
+    parameters = parameters_of(arrays)
+    times.append(time.perf_counter())
+    scores: dict[str, Any] = {}
+    if number % config.evaluate_every == 0 or number == config.num_server_rounds:
+        questions = list(strategy.configure_evaluate(number, arrays, nothing, grid))
+        opinions = list(grid.send_and_receive(questions, timeout=config.reply_timeout)) if questions else []
+        scores = _scores(examine, parameters) | _opinion(strategy.aggregate_evaluate(number, opinions))
+    times.append(time.perf_counter())
+    report = strategy.report
+    phases = np.diff(times).tolist()
+    record = RoundRecord(
+        round=number,
+        train_loss=report.train_loss,
+        bytes_down=report.bytes_down,
+        bytes_up=report.bytes_up,
+        flops_per_client=report.flops_per_client,
+        asked=report.asked,
+        answered=report.answered,
+        refused=report.refused,
+        lost=report.lost,
+        reasons=tuple(report.reasons),
+        # Writing is known only after the record: this is the round before's.
+        seconds=dict(zip(("configure", "train", "aggregate", "evaluate"), phases, strict=True))
+        | {"write": write_seconds},
+        **scores,
+    )
+    return parameters, record
+
+
+def _scores(examine: Examination | None, parameters: Parameters) -> dict[str, Any]:
+    if examine is None:
+        return {}
+    return {
+        f"{name}_{measure}": getattr(score, measure)
+        for name, score in examine(parameters).items()
+        for measure in ("accuracy", "loss")
+    }
+
+
+def _opinion(metrics: MetricRecord | None) -> dict[str, Any]:
+    if metrics is None:
+        return {}
+    return {"clients_accuracy": metrics["accuracy"], "clients_loss": metrics["loss"]}
+
+
+def _finish(folder: RunFolder, config: RunConfig, state: Checkpoint, records: list[RoundRecord]) -> dict[str, Any]:
+    tensors = {name: np.ascontiguousarray(values) for name, values in state.parameters.items()}
+    if state.standardizer is not None:
+        tensors["standardizer.mean"] = state.standardizer.mean
+        tensors["standardizer.inverse_std"] = state.standardizer.inverse_std
+    metadata = {
+        "classes": "\n".join(state.classes),
+        "activation": config.activation,
+        "normalization": config.normalization,
+        "encoder": config.encoder,
+        "pooling": config.pooling,
+        "round": str(state.round),
+    }
+    write_atomically(folder.model_file, save(tensors, metadata=metadata))
+    draw_accuracy(records, folder.picture_file, title=folder.path.name)
+    summary = summarize(records)
+    write_summary(folder, summary)
+    return summary

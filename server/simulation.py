@@ -1,0 +1,47 @@
+"""A whole federation in this process: the ServerApp's rounds over the in-process grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import ClientAppCallable
+
+from fl_sparse.config import RunConfig, to_mapping
+from fl_sparse.federation import HeldOut, held_out_tables, training_table
+from fl_sparse.training import Namespace
+from server.cohort import Cohort
+from server.flower_private import trains_plainly
+from server.in_process_grid import InProcessGrid
+from server.launch import Launch
+from server.rounds import Watcher, run_rounds
+from strategies.registry import assignment_rule
+
+DEFAULT_CLIENTS = 4
+
+
+def simulate(
+    config: RunConfig,
+    launch: Launch,
+    path: Path,
+    client_app: ClientApp,
+    train_handler: ClientAppCallable,
+    namespace: Namespace,
+    watcher: Watcher,
+) -> dict[str, Any]:
+    """Run a federation in this process and return its summary.
+
+    The cohort is trained at once when ``client_app`` answers train messages by ``train_handler`` alone; with mods
+    around it, message by message.
+    """
+    assignment_rule(config)  # a mistake there should not wait for the images
+    num_clients = config.num_clients or DEFAULT_CLIENTS
+    training = training_table(config, num_clients, watcher.note)
+    cohort = Cohort(config, training, namespace) if trains_plainly(client_app, train_handler) else None
+    grid = InProcessGrid(client_app, to_mapping(config), num_clients, cohort)
+
+    def tables(count: int) -> HeldOut:
+        return held_out_tables(config, count, watcher.note)
+
+    return run_rounds(grid, config, lambda: launch.open(config, path), tables, watcher)

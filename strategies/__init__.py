@@ -1,0 +1,1 @@
+"""Federated strategies: who trains which units, and how updates become the next global model."""

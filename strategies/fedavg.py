@@ -1,0 +1,32 @@
+"""Federated averaging: every client trains the whole model.
+
+References
+----------
+H. B. McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017,
+Algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fl_sparse.config import RunConfig
+from fl_sparse.exchange import ClientDescription
+from strategies.assignment import Placement, whole_model
+
+
+@dataclass(frozen=True)
+class FedAvg:
+    """Whole models, averaged by examples."""
+
+    widths: tuple[int, ...]
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> FedAvg:
+        """Build the rule of a run."""
+        return cls(config.widths)
+
+    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
+        """Return the whole model for each client."""
+        return [whole_model(self.widths)] * len(clients)

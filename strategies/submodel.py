@@ -1,0 +1,241 @@
+"""The one strategy: assign units, send each client its part, put the updates back together.
+
+Index sets stay here; clients receive weights, scales and hyperparameters. Methods differ in their assignment rule.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from fl_sparse.config import RunConfig
+from fl_sparse.draws import Purpose, generator
+from fl_sparse.exchange import ClientDescription, Parameters, TrainOrder, TrainReply
+from fl_sparse.features.moments import Standardizer
+from fl_sparse.flops import examples_trained, training_flops
+from fl_sparse.subnet import SubnetUpdate, extract, reassemble
+from fl_sparse.training import OptimizerSpec
+from fl_sparse.wire import array_record, content_of_order, parameters_of, read_reply, wire_bytes
+from strategies.assignment import AssignmentRule, Placement, whole_model
+
+log = logging.getLogger("fl_sparse.strategy")
+
+STANDARDIZER_MISSING = "the node holds no standardizer"
+
+
+@dataclass
+class RoundReport:
+    """What happened to a round's messages; ``lost`` = asked - answered (an error's sender cannot be told)."""
+
+    asked: int = 0
+    answered: int = 0
+    refused: int = 0
+    bytes_down: int = 0
+    bytes_up: int = 0
+    train_loss: float | None = None
+    flops_per_client: float = 0.0
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def lost(self) -> int:
+        """Clients that were asked and did not answer."""
+        return self.asked - self.answered
+
+
+class SubmodelStrategy(Strategy):
+    """Federated training of sub-models chosen by an assignment rule.
+
+    Parameters
+    ----------
+    config
+        The run's configuration.
+    rule
+        Who trains which units.
+    clients
+        Node id -> the node's description, from round 0's question.
+    standardizer
+        The federation's frozen mean and variance; reaches each node with its first message.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        rule: AssignmentRule,
+        clients: Mapping[int, ClientDescription],
+        standardizer: Standardizer | None,
+    ) -> None:
+        self.config = config
+        self.rule = rule
+        self.clients = dict(clients)
+        self.standardizer = standardizer
+        self.report = RoundReport()
+        self._parameters: Parameters = {}
+        self._placed: dict[int, Placement] = {}
+        self._shapes: dict[int, dict[str, tuple[int, ...]]] = {}
+        self._informed: set[int] = set()
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Return one train message a client of this round."""
+        self._parameters = parameters_of(arrays)
+        nodes = self._sample(server_round, set(grid.get_node_ids()))
+        placements = self.rule.place(server_round, [self.clients[node] for node in nodes])
+        self._placed = dict(zip(nodes, placements, strict=True))
+        self.report = RoundReport(asked=len(nodes))
+        messages = []
+        for node, placement in self._placed.items():
+            order = self._order(server_round, node, placement)
+            self._shapes[node] = {name: values.shape for name, values in order.parameters.items()}
+            examples = examples_trained(
+                self.clients[node].num_examples,
+                order.batch_size,
+                first_step=order.first_step,
+                steps=order.local_steps,
+            )
+            flops = training_flops(self._shapes[node], examples)
+            self.report.flops_per_client += flops / len(nodes)
+            content = content_of_order(order)
+            self.report.bytes_down += wire_bytes(content)
+            messages.append(Message(content, node, MessageType.TRAIN, group_id=str(server_round)))
+        return messages
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Return the next global model; without a usable reply, nothing changes."""
+        accepted: dict[int, TrainReply] = {}
+        for message in replies:
+            if message.has_error():
+                log.warning("round %d: a client failed: %s", server_round, message.error.reason)
+                continue
+            node = message.metadata.src_node_id
+            self.report.bytes_up += wire_bytes(message.content)
+            try:
+                accepted[node] = self._accept(server_round, message, node, accepted)
+            except ValueError as error:
+                self._refuse(server_round, node, str(error))
+        if self.report.lost:
+            log.warning("round %d: %d of %d clients did not answer", server_round, self.report.lost, self.report.asked)
+        if not accepted:
+            return None, None
+        # Sorted by client, since a sum's bits depend on its order and replies arrive in any.
+        nodes = sorted(accepted, key=lambda node: self.clients[node].partition_id)
+        total = sum(accepted[node].num_examples for node in nodes)
+        loss = sum(accepted[node].num_examples * accepted[node].loss for node in nodes) / total
+        self.report.train_loss = loss
+        arrays = array_record(self._reassemble(nodes, accepted))
+        return arrays, MetricRecord({"train-loss": loss, "num-examples": total})
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Return the whole model for every reachable client, when clients evaluate."""
+        if self.config.evaluate != "clients":
+            return []
+        self._parameters = parameters_of(arrays)
+        whole = whole_model(self.config.widths)
+        messages = []
+        for node in self._reachable(set(grid.get_node_ids())):
+            content = content_of_order(self._order(server_round, node, whole))
+            self.report.bytes_down += wire_bytes(content)
+            messages.append(Message(content, node, MessageType.EVALUATE, group_id=str(server_round)))
+        return messages
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Return the clients' example-weighted accuracy and loss."""
+        answers = []
+        for message in replies:
+            if message.has_error():
+                log.warning("round %d: a client failed to evaluate: %s", server_round, message.error.reason)
+                continue
+            self.report.bytes_up += wire_bytes(message.content)
+            metrics = message.content.metric_records.get("metrics")
+            if metrics is None:
+                log.warning("round %d: node %d did not evaluate", server_round, message.metadata.src_node_id)
+                continue
+            answers.append((message.metadata.src_node_id, metrics))
+        answers.sort(key=lambda answer: self.clients[answer[0]].partition_id)
+        total = sum(int(metrics["num-examples"]) for _, metrics in answers)  # type: ignore[arg-type]
+        if not total:
+            return None
+        means = {
+            key: sum(float(m[key]) * int(m["num-examples"]) for _, m in answers) / total  # type: ignore[arg-type]
+            for key in ("accuracy", "loss")
+        }
+        return MetricRecord({**means, "num-examples": total})
+
+    def summary(self) -> None:
+        """Log what the strategy is."""
+        log.info("%s over %d clients", self.config.strategy, len(self.clients))
+
+    def _reachable(self, nodes: set[int]) -> list[int]:
+        known = [node for node in nodes if node in self.clients]
+        return sorted(known, key=lambda node: self.clients[node].partition_id)
+
+    def _sample(self, server_round: int, nodes: set[int]) -> list[int]:
+        """Draw the round's clients by partition id, so that node ids, which are random, do not matter."""
+        reachable = self._reachable(nodes)
+        wanted = self.config.clients_per_round or len(reachable)
+        if wanted >= len(reachable):
+            return reachable
+        drawn = generator(Purpose.CLIENT_SAMPLE, self.config.seed, server_round).choice(
+            len(reachable), size=wanted, replace=False, shuffle=False
+        )
+        return [reachable[position] for position in sorted(drawn)]
+
+    def _order(self, server_round: int, node: int, placement: Placement) -> TrainOrder:
+        config = self.config
+        return TrainOrder(
+            round=server_round,
+            subnet=placement.subnet,
+            parameters=extract(self._parameters, placement.assignment),
+            scales=placement.scales,
+            activation=config.activation,
+            normalization=config.normalization,
+            optimizer=OptimizerSpec(config.optimizer, config.learning_rate, config.momentum, config.proximal),
+            first_step=(server_round - 1) * config.local_steps,
+            local_steps=config.local_steps,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            standardizer=None if node in self._informed else self.standardizer,
+            expects_standardizer=self.standardizer is not None,
+        )
+
+    def _accept(self, server_round: int, message: Message, node: int, accepted: Mapping[int, TrainReply]) -> TrainReply:
+        if node not in self._placed:
+            raise ValueError("the node was not asked")
+        if node in accepted:
+            raise ValueError("the node answered twice")
+        self.report.answered += 1
+        reply = read_reply(
+            message.content,
+            round_number=server_round,
+            subnet=self._placed[node].subnet,
+            shapes=self._shapes[node],
+        )
+        self._informed.add(node)
+        return reply
+
+    def _refuse(self, server_round: int, node: int, reason: str) -> None:
+        self._informed.discard(node)
+        name = f"client {self.clients[node].partition_id}" if node in self.clients else f"node {node}"
+        self.report.refused += 1
+        self.report.reasons.append(f"{name}: {reason}")
+        log.warning("round %d: refused the reply of %s: %s", server_round, name, reason)
+
+    def _reassemble(self, nodes: Sequence[int], accepted: Mapping[int, TrainReply]) -> Parameters:
+        updates = [
+            SubnetUpdate(self._placed[node].assignment, accepted[node].parameters, accepted[node].num_examples)
+            for node in nodes
+        ]
+        parameters, _ = reassemble(self._parameters, updates)
+        if self.config.bias_updates == "drop":
+            # The paper's release never gathers biases: kept as an option to measure what that costs.
+            return {name: self._parameters[name] if name.endswith(".bias") else parameters[name] for name in parameters}
+        return parameters
