@@ -53,7 +53,8 @@ def resampling_support(source_size: int, resized_size: int) -> NDArray[np.bool_]
     first = np.maximum(0, np.trunc(centres - radius + 0.5))
     last = np.minimum(source_size, np.trunc(centres + radius + 0.5))
     places = np.arange(source_size)[None, :]
-    weights = _cubic((places - centres + 0.5) / stretch)
+    # In Pillow's order of operations, for the same roundings: a weight may be zero in one order and 1e-16 in another.
+    weights = _cubic((places - centres + 0.5) * (1.0 / stretch))
     support: NDArray[np.bool_] = (places >= first) & (places < last) & (weights != 0)
     return support
 
@@ -71,5 +72,4 @@ def _patch_support(source_size: int, resized_size: int, patches: int) -> NDArray
     """Return which source pixels each row (or column) of patches depends on, 0 or 1, float32 (patches, source)."""
     support = resampling_support(source_size, resized_size)
     by_patch = support.reshape(patches, resized_size // patches, source_size)
-    result: NDArray[np.float32] = by_patch.any(axis=1).astype(np.float32)
-    return result
+    return np.asarray(by_patch.any(axis=1), dtype=np.float32)
