@@ -28,7 +28,7 @@ def save_shard(path: str | Path, shard: ImageShard) -> None:
     """
     target = Path(path)
     try:
-        write_tensors(target, stored_tensors(shard), {_KEY: json.dumps(shard.header.record(), sort_keys=True)})
+        write_tensors(target, stored_tensors(shard), {_KEY: _header_text(shard.header)})
     except OSError as error:
         raise InputError(f"{target}: cannot write the shard ({(error.strerror or str(error)).lower()})") from error
 
@@ -54,6 +54,8 @@ def load_shard(path: str | Path, *, verify: bool = True) -> ImageShard:
         raise InputError(f"{source}: not a shard ({_KEY!r} is missing from its header)")
     try:
         header = _parsed_header(json.loads(metadata[_KEY]))
+        if _header_text(header) != metadata[_KEY]:
+            raise ValueError("not as it was written")
         problem = _misshapen(header, tensors)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{source}: damaged header ({_one_line(error)})") from error
@@ -66,6 +68,10 @@ def load_shard(path: str | Path, *, verify: bool = True) -> ImageShard:
         if problem:
             raise InputError(f"{source}: damaged shard ({problem})")
     return _assembled(header, tensors)
+
+
+def _header_text(header: ShardHeader) -> str:
+    return json.dumps(header.record(), sort_keys=True)
 
 
 def _parsed_header(record: dict[str, Any]) -> ShardHeader:
