@@ -19,7 +19,7 @@ from fl_sparse.features.moments import Standardizer
 from fl_sparse.federation import local_moments
 from fl_sparse.local_training import LocalData, train_locally
 from fl_sparse.mlp import MLPSpec
-from fl_sparse.training import NUMPY
+from fl_sparse.training.namespace import Namespace
 from fl_sparse.wire import content_of_description, content_of_refusal, content_of_reply, read_order
 
 Answer = Callable[[Message, Context], RecordDict]
@@ -65,7 +65,7 @@ def train(message: Message, context: Context) -> RecordDict:
     standardizer = _standardizer(order, context, data)
     features, labels = training_rows(data, standardizer)
     local = LocalData(features, labels, np.arange(len(labels)), data.partition_id, data.table.features.shape[0])
-    return content_of_reply(train_locally([order], [local], NUMPY)[0])
+    return content_of_reply(train_locally([order], [local], Namespace())[0])
 
 
 @_answers

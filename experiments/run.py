@@ -99,10 +99,10 @@ def start(backend: str, config: RunConfig, launch: Launch, path: Path, watcher: 
     if backend == "ray":
         return ray_backend.run(config, launch, path, watcher)
     from client.app import app, train
-    from fl_sparse.training import torch_namespace
+    from fl_sparse.training.namespace import TorchNamespace
     from server.simulation import simulate
 
-    return simulate(config, launch, path, app, train, torch_namespace(), watcher)
+    return simulate(config, launch, path, app, train, TorchNamespace(), watcher)
 
 
 def show(console: Console, config: RunConfig, summary: dict[str, Any], folder: RunFolder) -> None:

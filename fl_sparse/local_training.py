@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from fl_sparse.exchange import TrainOrder, TrainReply
 from fl_sparse.mlp import MLPSpec
-from fl_sparse.training import Namespace, batch_rows, train_stack
+from fl_sparse.training.batches import batch_rows
+from fl_sparse.training.namespace import Namespace
+from fl_sparse.training.stack import train_stack
 
 
 @dataclass(frozen=True)

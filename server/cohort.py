@@ -12,7 +12,7 @@ from fl_sparse.exchange import TrainOrder, TrainReply
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.federation import TrainingTable, local_rows, standardized
 from fl_sparse.local_training import LocalData, train_locally
-from fl_sparse.training import Namespace
+from fl_sparse.training.namespace import Namespace
 
 
 class Cohort:

@@ -14,7 +14,7 @@ def round_line(record: RoundRecord, total: int) -> str:
     """Return a round as one line of at most 80 columns."""
     parts = [f"round {record.round}/{total}"]
     if record.test_accuracy is not None and record.validation_accuracy is not None:
-        parts.append(f"validation {record.validation_accuracy:.1%}, test {record.test_accuracy:.1%}")
+        parts.append(f"val {record.validation_accuracy:.1%}, test {record.test_accuracy:.1%}")
     elif record.clients_accuracy is not None:
         parts.append(f"clients' accuracy {record.clients_accuracy:.1%}")
     if record.train_loss is not None:

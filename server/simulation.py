@@ -10,7 +10,7 @@ from flwr.clientapp.typing import ClientAppCallable
 
 from fl_sparse.config import RunConfig, to_mapping
 from fl_sparse.federation import HeldOut, held_out_tables, training_table
-from fl_sparse.training import Namespace
+from fl_sparse.training.namespace import Namespace
 from server.cohort import Cohort
 from server.flower_private import trains_plainly
 from server.in_process_grid import InProcessGrid

@@ -19,7 +19,7 @@ from fl_sparse.exchange import ClientDescription, Parameters, TrainOrder, TrainR
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.flops import examples_trained, training_flops
 from fl_sparse.subnet import SubnetUpdate, extract, reassemble
-from fl_sparse.training import OptimizerSpec
+from fl_sparse.training.optimizers import OptimizerSpec
 from fl_sparse.wire import array_record, content_of_order, parameters_of, read_reply, wire_bytes
 from strategies.assignment import AssignmentRule, Placement, whole_model
 

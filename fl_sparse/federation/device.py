@@ -8,7 +8,7 @@ from fl_sparse.config import RunConfig
 from fl_sparse.encoder import encoder_spec
 from fl_sparse.errors import InputError
 from fl_sparse.federation.tables import FeatureTable, table_of_shard
-from fl_sparse.shard import load_shard
+from fl_sparse.shard.file import load_shard
 
 
 def device_table(config: RunConfig, path: Path) -> FeatureTable:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse.config import RunConfig
-from fl_sparse.data import validation_split
+from fl_sparse.data.stratified import validation_split
 from fl_sparse.errors import InputError
 from fl_sparse.features.moments import Moments, Standardizer, moments_of
 from fl_sparse.federation.tables import FeatureTable

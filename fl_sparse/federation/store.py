@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fl_sparse.features.store import locked
-from fl_sparse.shard import ImageShard, load_shard, save_shard
+from fl_sparse.shard.file import load_shard, save_shard
+from fl_sparse.shard.image_shard import ImageShard
 
 
 def store_folder() -> Path:

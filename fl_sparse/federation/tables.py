@@ -16,13 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse.config import RunConfig
-from fl_sparse.data import ImageSet, load_images, partition, validation_split
+from fl_sparse.data.images import ImageSet
+from fl_sparse.data.partition import partition
+from fl_sparse.data.sources import load_images
+from fl_sparse.data.stratified import validation_split
 from fl_sparse.encoder import EncoderSpec, encoder_spec
 from fl_sparse.errors import InputError
 from fl_sparse.features import Features, feature_key, pool, stored_features
 from fl_sparse.federation.store import shard_key, store_folder, stored_shard
-from fl_sparse.masks import MaskSpec
-from fl_sparse.shard import ImageShard, build_shard
+from fl_sparse.masks.spec import MaskSpec
+from fl_sparse.shard.build import build_shard
+from fl_sparse.shard.image_shard import ImageShard
 
 Rows = NDArray[np.int64]
 Progress = Callable[[str], None]

@@ -1,0 +1,149 @@
+"""Orders and replies survive the wire, and replies are checked."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from flwr.app import ArrayRecord, MetricRecord, RecordDict
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+
+from fl_sparse.exchange import ClientDescription, TrainOrder, TrainReply
+from fl_sparse.features.moments import Moments, Standardizer
+from fl_sparse.training.optimizers import OptimizerSpec
+from fl_sparse.wire import (
+    array_record,
+    content_of_description,
+    content_of_order,
+    content_of_refusal,
+    content_of_reply,
+    read_description,
+    read_order,
+    read_reply,
+    refusal_of,
+)
+
+WEIGHTS = {"output.weight": np.ones((2, 3), np.float32), "output.bias": np.zeros(2, np.float32)}
+SHAPES = {name: values.shape for name, values in WEIGHTS.items()}
+REPLY = TrainReply(round=4, subnet=1, parameters=WEIGHTS, num_examples=10, loss=0.5)
+ORDER = TrainOrder(
+    round=4,
+    subnet=1,
+    parameters=WEIGHTS,
+    scales=(1.0, 4.0),
+    activation="gelu",
+    normalization="layer",
+    optimizer=OptimizerSpec("sgd", 0.1, 0.9, 0.01),
+    first_step=60,
+    local_steps=20,
+    batch_size=64,
+    seed=7,
+    standardizer=Standardizer(np.array([0.5, 1.5], np.float32), np.array([2.0, 3.0], np.float32)),
+    expects_standardizer=True,
+)
+DESCRIPTION = ClientDescription(
+    partition_id=2,
+    num_examples=30,
+    num_features=3,
+    classes=("cat", "dog"),
+    capacity=0.5,
+    moments=Moments(30, np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0])),
+    version="0.1.0",
+)
+
+
+def across(content: RecordDict) -> RecordDict:
+    return recorddict_from_proto(recorddict_to_proto(content))
+
+
+def read(content: RecordDict) -> TrainReply:
+    return read_reply(content, round_number=4, subnet=1, shapes=SHAPES)
+
+
+def altered(**changes) -> RecordDict:
+    content = content_of_reply(REPLY)
+    metrics = dict(content.metric_records["metrics"]) | changes
+    content["metrics"] = MetricRecord({key: value for key, value in metrics.items() if value is not None})
+    return content
+
+
+def with_arrays(arrays: dict[str, np.ndarray]) -> RecordDict:
+    content = content_of_reply(REPLY)
+    content["arrays"] = array_record(arrays)
+    return content
+
+
+def test_an_order_survives_the_wire() -> None:
+    received = read_order(across(content_of_order(ORDER)))
+    for name, values in ORDER.parameters.items():
+        np.testing.assert_array_equal(received.parameters[name], values)
+    assert received.standardizer is not None
+    assert ORDER.standardizer is not None
+    np.testing.assert_array_equal(received.standardizer.mean, ORDER.standardizer.mean)
+    np.testing.assert_array_equal(received.standardizer.inverse_std, ORDER.standardizer.inverse_std)
+    plain = {"parameters": {}, "standardizer": None}
+    assert replace(received, **plain) == replace(ORDER, **plain)
+
+
+def test_an_order_carries_one_array_record_and_one_config_record() -> None:
+    content = content_of_order(ORDER)
+    assert len(content.array_records) == len(content.config_records) == len(content) / 2 == 1
+
+
+def test_a_description_survives_the_wire() -> None:
+    received = read_description(across(content_of_description(DESCRIPTION)))
+    np.testing.assert_array_equal(received.moments.mean, DESCRIPTION.moments.mean)
+    np.testing.assert_array_equal(received.moments.m2, DESCRIPTION.moments.m2)
+    assert replace(received, moments=DESCRIPTION.moments) == DESCRIPTION
+
+
+def test_a_malformed_description_is_named() -> None:
+    content = content_of_description(DESCRIPTION)
+    del content.config_records["config"]["capacity"]
+    with pytest.raises(ValueError, match="lacks 'capacity'"):
+        read_description(content)
+    with pytest.raises(ValueError, match="moments are of 3 features; expected 4"):
+        read_description(content_of_description(replace(DESCRIPTION, num_features=4)))
+    broken = Moments(30, np.array([np.nan, 1, 1]), np.ones(3))
+    with pytest.raises(ValueError, match="not finite"):
+        read_description(content_of_description(replace(DESCRIPTION, moments=broken)))
+
+
+def test_a_good_reply_is_read() -> None:
+    reply = read(across(content_of_reply(REPLY)))
+    assert (reply.round, reply.subnet, reply.num_examples, reply.loss) == (4, 1, 10, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (altered(round=3), "for round 3; expected 4"),
+        (altered(subnet=0), "for subnet 0; expected 1"),
+        (altered(**{"num-examples": 0}), "num-examples = 0"),
+        (altered(**{"num-examples": -5}), "num-examples = -5"),
+        (altered(**{"num-examples": float("nan")}), "num-examples = nan"),
+        (altered(loss=None), "lacks 'loss'"),
+        (with_arrays({"output.bias": WEIGHTS["output.bias"]}), r"missing \['output.weight'\]"),
+        (with_arrays(WEIGHTS | {"more": np.ones(1, np.float32)}), r"unexpected \['more'\]"),
+        (with_arrays(WEIGHTS | {"output.bias": np.zeros(3, np.float32)}), r"shape \(3,\); expected \(2,\)"),
+        (with_arrays(WEIGHTS | {"output.bias": np.zeros(2)}), "float64; expected float32"),
+        (with_arrays(WEIGHTS | {"output.bias": np.array([0, np.inf], np.float32)}), "not finite"),
+        (RecordDict({"arrays": ArrayRecord()}), "lacks its arrays or its metrics"),
+        (content_of_refusal("no data today"), "no data today"),
+    ],
+)
+def test_a_bad_reply_is_refused_with_its_reason(content: RecordDict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        read(content)
+
+
+def test_a_lying_shape_is_found() -> None:
+    content = across(content_of_reply(REPLY))
+    content.array_records["arrays"]["output.bias"].shape = (2,)
+    content.array_records["arrays"]["output.bias"].data = content.array_records["arrays"]["output.weight"].data
+    with pytest.raises(ValueError, match="expected"):
+        read(content)
+
+
+def test_only_refusals_are_refusals() -> None:
+    assert refusal_of(content_of_refusal("late")) == "late"
+    assert refusal_of(content_of_reply(REPLY)) is None
