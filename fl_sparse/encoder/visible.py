@@ -37,8 +37,6 @@ def check_supported(model: nn.Module, name: str = "encoder") -> None:
     height, width = projection.kernel_size
     if projection.in_channels != 3 or height != width or projection.kernel_size != projection.stride:
         raise InputError(f"{name}: expected square, non-overlapping patches of 3 channels, not {projection}")
-    if model.dynamic_img_size:
-        raise InputError(f"{name}: option dynamic_img_size is not supported; expected a fixed image size")
     if not isinstance(model.patch_drop, nn.Identity):
         raise InputError(
             f"{name}: option patch_drop_rate is not supported; which patches are kept is given by the mask"

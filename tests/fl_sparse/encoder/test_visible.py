@@ -28,6 +28,7 @@ VARIANTS = {
     "norm after pooling": {"global_pool": "avg"},
     "no position": {"pos_embed": "none"},
     "norm of patches": {"embed_norm_layer": torch.nn.LayerNorm},
+    "any size": {"dynamic_img_size": True},
     "layer scale and normalised queries": {"init_values": 0.1, "qk_norm": True},
 }
 
@@ -150,10 +151,6 @@ def test_position_table_written_out() -> None:
     [
         (torch.nn.Linear(2, 2), "a Linear is not supported"),
         (VisionTransformer(img_size=8, patch_size=4, embed_dim=8, depth=1, num_heads=1, in_chans=1), "3 channels"),
-        (
-            VisionTransformer(img_size=8, patch_size=4, embed_dim=8, depth=1, num_heads=1, dynamic_img_size=True),
-            "dynamic_img_size",
-        ),
         (
             VisionTransformer(img_size=8, patch_size=4, embed_dim=8, depth=1, num_heads=1, patch_drop_rate=0.5),
             "patch_drop_rate",
