@@ -60,7 +60,7 @@ def _stacking_key(order: TrainOrder, data: LocalData) -> Any:
 def _train_group(orders: Sequence[TrainOrder], data: Sequence[LocalData], namespace: Namespace) -> list[TrainReply]:
     first = orders[0]
     batches = _padded([_batches(order, held) for order, held in zip(orders, data, strict=True)])
-    stacked = {name: np.stack([order.parameters[name] for order in orders]) for name in first.parameters}
+    stacked = {name: [order.parameters[name] for order in orders] for name in first.parameters}
     scales = tuple(np.array(layer, dtype=np.float32) for layer in zip(*(order.scales for order in orders), strict=True))
     labels = np.tile(data[0].labels, data[0].num_views) if data[0].num_views > 1 else data[0].labels
     result = train_stack(

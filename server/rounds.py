@@ -17,6 +17,7 @@ from flwr.serverapp import Grid
 from safetensors.numpy import save
 
 from fl_sparse.config import RunConfig
+from fl_sparse.data.partition_picture import draw_partition
 from fl_sparse.errors import InputError
 from fl_sparse.exchange import Parameters
 from fl_sparse.federation import HeldOut
@@ -90,6 +91,8 @@ def run_rounds(
             "or their names or order differ"
         )
     folder = open_folder()
+    if tables is not None:
+        _draw_split(folder, tables, answers)
     start = _start(folder, config, spec, answers)
     state = start.checkpoint
     examine = examination(spec, tables, state.standardizer) if tables is not None else None
@@ -112,6 +115,13 @@ def run_rounds(
         records.append(record)
         watcher.round(record, config.num_server_rounds)
     return _finish(folder, config, state, records)
+
+
+def _draw_split(folder: RunFolder, tables: HeldOut, answers: Answers) -> None:
+    """Draw the split, unless devices hold images of their own, of which the server knows nothing."""
+    described = sorted(answers.clients.values(), key=lambda client: client.partition_id)
+    if [client.num_examples for client in described] == [len(part) for part in tables.split.parts]:
+        draw_partition(tables.split.labels, tables.split.parts, described[0].classes, folder.split_file)
 
 
 def _start(folder: RunFolder, config: RunConfig, spec: MLPSpec, answers: Answers) -> Start:

@@ -49,6 +49,11 @@ class RunFolder:
         return self.path / "model.safetensors"
 
     @property
+    def split_file(self) -> Path:
+        """How the training images are split over clients."""
+        return self.path / "split.png"
+
+    @property
     def picture_file(self) -> Path:
         """Accuracy by round."""
         return self.path / "accuracy.png"

@@ -1,4 +1,7 @@
-"""What is stored of an image's tokens, and which part of it the MLP reads."""
+"""An image's feature vector: the encoder's class token, the mean of its kept tokens, or both.
+
+Symbols: V views, n images, D feature width, F = D or 2 D.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,31 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_sparse.errors import InputError, nearest
+
+POOLINGS = ("cls", "mean", "both")
+
 
 @dataclass(frozen=True)
 class Features:
-    """Class token and mean of the kept tokens after the final norm, float32 (V, n, D) each."""
+    """Class tokens and means of the kept patches' tokens, float32 (V, n, D) each."""
 
     cls: NDArray[np.float32] = field(repr=False)
     mean: NDArray[np.float32] = field(repr=False)
 
 
 def pool(features: Features, pooling: str) -> NDArray[np.float32]:
-    """Return float32 (V, n, F): ``cls`` or ``mean`` (F = D), or ``both`` side by side (F = 2D)."""
+    """Return float32 (V, n, F): ``cls``, ``mean``, or ``both`` side by side in this order.
+
+    A single pooling is not copied, and stays memory-mapped if it was.
+
+    Raises
+    ------
+    InputError
+        For an unknown pooling.
+    """
+    if pooling not in POOLINGS:
+        raise InputError(f"unknown pooling {pooling!r}{nearest(pooling, POOLINGS)}")
     if pooling == "both":
-        return np.concatenate([features.cls, features.mean], axis=-1)
-    return {"cls": features.cls, "mean": features.mean}[pooling]
+        return np.concatenate([features.cls, features.mean], axis=2)
+    return features.cls if pooling == "cls" else features.mean

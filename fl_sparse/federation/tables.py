@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -50,11 +51,20 @@ class TrainingTable:
 
 
 @dataclass(frozen=True)
+class SplitLabels:
+    """Labels of all training images of the source, and each simulated client's rows among them."""
+
+    labels: Rows = field(repr=False)
+    parts: tuple[Rows, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class HeldOut:
-    """The server's images: validation (chosen from, on which everything is decided) and test."""
+    """The server's images: validation (on which everything is decided) and test; and how it split the training images."""
 
     validation: FeatureTable
     test: FeatureTable
+    split: SplitLabels
 
 
 @dataclass(frozen=True)
@@ -143,6 +153,7 @@ def held_out_tables(config: RunConfig, num_clients: int, progress: Progress | No
     return HeldOut(
         validation=table(held.train, held.validation, "train"),
         test=table(held.test, np.arange(len(held.test)), "test"),
+        split=SplitLabels(held.train.labels, held.parts),
     )
 
 
@@ -161,7 +172,7 @@ def table_of_shard(
         from fl_sparse.features import compute_features
 
         if progress is not None:
-            progress(f"encoding {shard.num_images:,} images ({shard.header.split}) with {spec.name}")
+            progress(f"encoding {shard.num_images:,} images ({shard.header.split}) with {Path(spec.name).name}")
         encoder = load_encoder(config.encoder, normalization=config.encoder_normalization)
         return compute_features(encoder, shard, precision=config.precision)
 

@@ -65,7 +65,9 @@ def test_resuming_a_finished_run_or_none_is_refused(tmp_path) -> None:
 
 def test_records_survive_and_a_cut_line_is_dropped(tmp_path) -> None:
     folder = create_run_folder(tmp_path / "run", RunConfig())
-    records = [RoundRecord(round=number, test_accuracy=0.1 * number, reasons=("client 1: late",)) for number in range(4)]
+    records = [
+        RoundRecord(round=number, test_accuracy=0.1 * number, reasons=("client 1: late",)) for number in range(4)
+    ]
     for record in records:
         write_record(folder, record)
     with folder.metrics_file.open("a") as stream:

@@ -1,0 +1,189 @@
+"""Whole runs in this process: the command, its folder, exact repetition, exact resuming, and mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from experiments.__main__ import main
+from experiments.recipes import find_recipe, recipe_names
+from fl_sparse.config import from_mapping
+from strategies.registry import assignment_rule
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ["hidden-widths=24,20", "num-server-rounds=4", "local-steps=3", "batch-size=16", "num-clients=3", "num-subnets=3"]
+
+
+def overrides(encoder: str, *more: str) -> list[str]:
+    return [part for text in [f"encoder={encoder}", *SMALL, *more] for part in ("-c", text)]
+
+
+def run(encoder: str, out: Path, name: str, *more: str) -> Path:
+    assert main(["run", *overrides(encoder, *more), "--out", str(out), "--name", name]) == 0
+    return out / name
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    return load_file(folder / "model.safetensors")
+
+
+def assert_equal_weights(one: Path, other: Path) -> None:
+    left, right = weights(one), weights(other)
+    assert left.keys() == right.keys()
+    for name, values in left.items():
+        np.testing.assert_array_equal(values, right[name], err_msg=name)
+
+
+def test_a_run_leaves_a_whole_folder(tiny_encoder: str, tmp_path: Path, capsys) -> None:
+    folder = run(tiny_encoder, tmp_path, "one")
+    shown = capsys.readouterr().out
+    assert f"run folder: {folder}" in shown
+    assert "plot: " in shown
+    assert "round 4/4" in shown
+    assert max(len(line) for line in shown.splitlines() if ": " + str(tmp_path) not in line) <= 80
+    assert {entry.name for entry in folder.iterdir()} == {
+        "config.toml",
+        "environment.json",
+        "metrics.jsonl",
+        "summary.json",
+        "model.safetensors",
+        "checkpoints",
+        "accuracy.png",
+        "split.png",
+    }
+    summary = json.loads((folder / "summary.json").read_text())
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [record["round"] for record in records] == [0, 1, 2, 3, 4]
+    assert summary["rounds"] == 4
+    assert summary["bytes_down"] == sum(record["bytes_down"] for record in records)
+    chosen = max(records, key=lambda record: (record["validation_accuracy"], -record["round"]))
+    assert summary["accuracy"] == chosen["test_accuracy"]
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        f"round-{number:06d}.safetensors" for number in (2, 3, 4)
+    ]
+    assert (folder / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+    assert all(np.isfinite(values).all() for values in weights(folder).values())
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("strategy=fedavg",),
+        ("optimizer=sgd", "learning-rate=0.1", "momentum=0.9"),
+        ("activation=gelu", "normalization=layer", "scale=sqrt"),
+        ("mask-schedule=resampled", "mask-views=2"),
+        ("mask=shared", "partition=full"),
+        ("mask=cloud", "mask-ratio=0.75", "test-mask-ratio=0.25"),
+        ("partition=dirichlet", "alpha=0.5", "clients-per-round=2"),
+        ("pooling=cls", "standardize=false", "mask-ratio=0"),
+        ("num-clients=7", "num-subnets=3"),
+        ("num-clients=2", "num-subnets=20"),
+        ("hidden-widths=30", "num-subnets=4"),
+        ("evaluate=clients",),
+        ("evaluate=none",),
+        ("evaluate-every=3",),
+        ("proximal=0.1", "repartition-every=2"),
+    ],
+    ids=" ".join,
+)
+def test_every_option_runs_and_repeats_bit_for_bit(more: tuple[str, ...], tiny_encoder: str, tmp_path: Path) -> None:
+    one, other = run(tiny_encoder, tmp_path, "one", *more), run(tiny_encoder, tmp_path, "other", *more)
+    assert_equal_weights(one, other)
+
+
+def test_data_seed_changes_data_and_seed_changes_training(tiny_encoder: str, tmp_path: Path) -> None:
+    base = run(tiny_encoder, tmp_path, "base")
+    seeded = run(tiny_encoder, tmp_path, "seeded", "seed=1")
+    reseeded = run(tiny_encoder, tmp_path, "reseeded", "data-seed=1")
+    np.testing.assert_array_equal(weights(base)["standardizer.mean"], weights(seeded)["standardizer.mean"])
+    assert not np.array_equal(weights(base)["output.weight"], weights(seeded)["output.weight"])
+    assert not np.array_equal(weights(base)["standardizer.mean"], weights(reseeded)["standardizer.mean"])
+
+
+def test_a_run_cut_off_anywhere_goes_on_exactly(tiny_encoder: str, tmp_path: Path) -> None:
+    """A real process killed without warning, whatever it was doing, then resumed."""
+    rounds = ["num-server-rounds=300", "num-clients=3"]
+    whole = run(tiny_encoder, tmp_path, "whole", *rounds)
+    command = [sys.executable, "-m", "experiments", "run", *overrides(tiny_encoder, *rounds)]
+    cut = tmp_path / "cut"
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path), "--name", "cut"], cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while len(list((cut / "checkpoints").glob("round-00003*"))) < 1 and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (cut / "summary.json").exists()
+    assert main(["run", "--resume", str(cut)]) == 0
+    assert_equal_weights(whole, cut)
+    rounds_seen = [json.loads(line)["round"] for line in (cut / "metrics.jsonl").read_text().splitlines()]
+    assert rounds_seen == list(range(301))
+
+
+def test_resuming_another_configuration_or_a_finished_run_is_refused(tiny_encoder: str, tmp_path: Path, capsys) -> None:
+    folder = run(tiny_encoder, tmp_path, "one")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert main(["run", "--resume", str(folder)]) == 2
+    assert "holds a finished run" in capsys.readouterr().err
+    assert main(["run", "--resume", str(folder), "-c", "seed=5"]) == 2
+    assert "another configuration: seed = 0 there, 5 here" in capsys.readouterr().err
+    assert main(["run", *overrides(tiny_encoder), "--out", str(tmp_path), "--name", "one"]) == 2
+    assert "already holds another run" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "dmeo"], "recipe 'dmeo' is unknown; did you mean 'demo'?"),
+        (["run", "-c", "mask-ratoi=0.5"], "did you mean 'mask-ratio'?"),
+        (["run", "-c", "mask-ratio=0.99"], "mask-ratio = 0.99 is out of range; expected 0 to 0.95"),
+        (["run", "-c", "num-subnets=0"], "num-subnets = 0"),
+        (["run", "-c", "num-subnets=2000"], "wider than hidden layer 0 of 1000 units"),
+        (["run", "-c", "strategy=fedavgg"], "did you mean 'fedavg'?"),
+        (["run", "-c", "dataset=digitz"], "did you mean 'digits'?"),
+        (["run", "-c", "dataset=parquet", "-c", "data-dir=/no/such/folder"], "/no/such/folder"),
+        (["run", "-c", "dataset=imagefolder", "-c", "data-dir=/no/such/folder"], "/no/such/folder"),
+        (["run", "-c", "encoder=/no/such/encoder.safetensors"], "/no/such/encoder.safetensors"),
+        (["run", "-c", "partition=natural"], "natural"),
+        (["run", "-c", "num-clients=2", "-c", "clients-per-round=3"], "clients-per-round = 3"),
+        (["run", "--resume", "/no/such/run"], "/no/such/run holds no run"),
+        (["run", "no/such.toml"], "no/such.toml"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_one_line_and_exit_code_2(arguments, words: str, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_parses_and_builds(name: str) -> None:
+    _, values = find_recipe(name)
+    config = from_mapping(values, source=name)
+    assert assignment_rule(config).place(1, [])  == []
+
+
+def test_help_teaches(capsys) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["run", "--help"])
+    shown = capsys.readouterr().out
+    assert "python -m experiments run demo" in shown
+    assert "mask-ratio = 0.5" in shown
+    assert "demo" in shown

@@ -1,0 +1,263 @@
+"""What every strategy must keep, whatever it assigns."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
+
+from fl_sparse.config import RunConfig
+from fl_sparse.exchange import ClientDescription, TrainReply
+from fl_sparse.features.moments import Moments, Standardizer
+from fl_sparse.mlp import MLPSpec, init_parameters
+from fl_sparse.wire import array_record, content_of_refusal, content_of_reply, parameters_of, read_order
+from server.flower_private import identify_process, number_message
+from strategies.registry import STRATEGIES, assignment_rule
+from strategies.submodel import SubmodelStrategy
+
+CLIENTS = 5
+FIRST_NODE = 1000
+STANDARDIZER = Standardizer(np.zeros(6, np.float32), np.ones(6, np.float32))
+
+
+class Nodes:
+    """The part of a grid that a strategy asks."""
+
+    def __init__(self, order: Iterable[int]) -> None:
+        self.order = list(order)
+
+    def get_node_ids(self) -> list[int]:
+        return self.order
+
+
+def configuration(name: str, **changes) -> RunConfig:
+    return RunConfig(strategy=name, num_subnets=3, hidden_widths="9,7", local_steps=2, batch_size=4, **changes)
+
+
+def description(client: int) -> ClientDescription:
+    return ClientDescription(
+        client, 10 * (client + 1), 6, ("a", "b", "c"), 1.0, Moments(1, np.zeros(6), np.zeros(6)), ""
+    )
+
+
+def strategy(config: RunConfig) -> SubmodelStrategy:
+    identify_process(1, 1)
+    clients = {FIRST_NODE + client: description(client) for client in range(CLIENTS)}
+    return SubmodelStrategy(config, assignment_rule(config), clients, STANDARDIZER)
+
+
+def model(config: RunConfig) -> dict[str, np.ndarray]:
+    return init_parameters(MLPSpec(6, config.widths, 3, config.activation, config.normalization), 0)
+
+
+def ask(made: SubmodelStrategy, weights: dict[str, np.ndarray], number: int = 1, order=None) -> list[Message]:
+    nodes = Nodes(order or [FIRST_NODE + client for client in range(CLIENTS)])
+    messages = list(made.configure_train(number, array_record(weights), ConfigRecord(), nodes))  # type: ignore[arg-type]
+    for message in messages:
+        number_message(message)
+    return messages
+
+
+def answer(message: Message, change: float = 0.0, **altered) -> Message:
+    order = read_order(message.content)
+    client = message.metadata.dst_node_id - FIRST_NODE
+    fields = {
+        "round": order.round,
+        "subnet": order.subnet,
+        "parameters": {name: values + np.float32(change) for name, values in order.parameters.items()},
+        "num_examples": 10 * (client + 1),
+        "loss": 1.0,
+    }
+    return Message(content_of_reply(TrainReply(**(fields | altered))), reply_to=message)
+
+
+def aggregate(made: SubmodelStrategy, replies: list[Message], number: int = 1) -> dict[str, np.ndarray]:
+    arrays, _ = made.aggregate_train(number, replies)
+    assert arrays is not None
+    return parameters_of(arrays)
+
+
+@pytest.fixture(params=sorted(STRATEGIES))
+def name(request) -> str:
+    return request.param
+
+
+def test_unchanged_updates_give_the_same_model_bit_for_bit(name: str) -> None:
+    config = configuration(name)
+    made, weights = strategy(config), model(config)
+    merged = aggregate(made, [answer(message) for message in ask(made, weights)])
+    for key, values in weights.items():
+        np.testing.assert_array_equal(merged[key], values)
+
+
+def test_aggregation_is_the_weighted_mean_over_holders(name: str) -> None:
+    config = configuration(name)
+    made, weights = strategy(config), model(config)
+    messages = ask(made, weights)
+    merged = aggregate(made, [answer(message, change=0.1 * (n + 1)) for n, message in enumerate(messages)])
+    for key, values in weights.items():
+        total, held = np.zeros(values.shape), np.zeros(values.shape)
+        for n, message in enumerate(messages):
+            placement = made._placed[message.metadata.dst_node_id]
+            client = message.metadata.dst_node_id - FIRST_NODE
+            sent = read_order(message.content).parameters[key] + np.float32(0.1 * (n + 1))
+            index = placement.assignment.index(key)
+            axes = [range(size) if units is None else units for units, size in zip(index, values.shape, strict=True)]
+            for place, value in zip(np.ndindex(*sent.shape), sent.ravel(), strict=True):
+                whole = tuple(axis[p] for axis, p in zip(axes, place, strict=True))
+                total[whole] += 10 * (client + 1) * float(value)
+                held[whole] += 10 * (client + 1)
+        expected = np.where(held > 0, total / np.maximum(held, 1), values)
+        np.testing.assert_allclose(merged[key], expected, rtol=1e-6, atol=1e-7)
+        np.testing.assert_array_equal(merged[key][held == 0], values[held == 0])
+
+
+def test_the_order_of_nodes_and_replies_does_not_matter(name: str) -> None:
+    config = configuration(name, clients_per_round=3)
+    weights = model(config)
+    forward, backward = strategy(config), strategy(config)
+    nodes = [FIRST_NODE + client for client in range(CLIENTS)]
+    one = aggregate(forward, [answer(m, 0.01 * m.metadata.dst_node_id) for m in ask(forward, weights, order=nodes)])
+    two = aggregate(
+        backward, [answer(m, 0.01 * m.metadata.dst_node_id) for m in ask(backward, weights, order=nodes[::-1])][::-1]
+    )
+    for key in weights:
+        np.testing.assert_array_equal(one[key], two[key])
+
+
+def test_a_round_asks_as_many_clients_as_configured(name: str) -> None:
+    config = configuration(name, clients_per_round=2)
+    made, weights = strategy(config), model(config)
+    asked = [{m.metadata.dst_node_id for m in ask(made, weights, number)} for number in range(1, 30)]
+    assert {len(nodes) for nodes in asked} == {2}
+    assert set.union(*asked) == {FIRST_NODE + client for client in range(CLIENTS)}
+
+
+@pytest.mark.parametrize(
+    ("altered", "words"),
+    [
+        ({"round": 7}, "for round 7; expected 1"),
+        ({"subnet": 99}, "for subnet 99"),
+        ({"num_examples": 0}, "num-examples = 0"),
+        ({"parameters": {}}, "missing"),
+    ],
+)
+def test_a_bad_reply_costs_its_own_step_only(name: str, altered: dict, words: str) -> None:
+    config = configuration(name)
+    made, weights = strategy(config), model(config)
+    messages = ask(made, weights)
+    replies = [answer(message, 0.5) for message in messages]
+    replies[2] = answer(messages[2], 0.5, **altered)
+    merged = aggregate(made, replies)
+    assert (made.report.asked, made.report.answered, made.report.refused, made.report.lost) == (CLIENTS, CLIENTS, 1, 0)
+    assert made.report.reasons[0].startswith("client 2: ")
+    assert words in made.report.reasons[0]
+
+    without = strategy(config)
+    messages = ask(without, weights)
+    expected = aggregate(without, [answer(m, 0.5) for n, m in enumerate(messages) if n != 2])
+    assert without.report.lost == 1
+    for key in weights:
+        np.testing.assert_array_equal(merged[key], expected[key])
+
+
+def test_nan_is_refused_and_named(name: str, caplog) -> None:
+    config = configuration(name)
+    made, weights = strategy(config), model(config)
+    messages = ask(made, weights)
+    aggregate(made, [answer(messages[0], float("nan")), *(answer(m) for m in messages[1:])])
+    assert "not finite" in made.report.reasons[0]
+    assert any("client 0" in record.getMessage() for record in caplog.records)
+
+
+def test_strangers_doubles_and_errors_are_counted_right(name: str) -> None:
+    config = configuration(name)
+    made, weights = strategy(config), model(config)
+    messages = ask(made, weights)
+    stranger = Message(RecordDict(), 4242, "train")
+    number_message(stranger)
+    failed = Message(Error(code=4, reason="node gone"), reply_to=messages[1])
+    replies = [answer(messages[0]), answer(messages[0]), answer(stranger_like(stranger)), failed]
+    aggregate(made, replies)
+    assert made.report.answered == 1
+    assert made.report.refused == 2
+    assert made.report.lost == CLIENTS - 1
+
+
+def stranger_like(message: Message) -> Message:
+    from flwr.app import Message as Made
+
+    order = {"arrays": array_record({}), "config": ConfigRecord(_order_config())}
+    made = Made(RecordDict(order), message.metadata.dst_node_id, "train")
+    number_message(made)
+    return made
+
+
+def _order_config() -> dict:
+    return {
+        "round": 1,
+        "subnet": 0,
+        "scales": [1.0],
+        "activation": "relu",
+        "normalization": "none",
+        "optimizer": "sgd",
+        "learning-rate": 0.1,
+        "momentum": 0.0,
+        "proximal": 0.0,
+        "first-step": 0,
+        "local-steps": 1,
+        "batch-size": 1,
+        "seed": 0,
+        "expects-standardizer": False,
+    }
+
+
+def test_no_usable_reply_leaves_the_model(name: str) -> None:
+    config = configuration(name)
+    made, weights = strategy(config), model(config)
+    messages = ask(made, weights)
+    assert made.aggregate_train(1, []) == (None, None)
+    refusals = [Message(content_of_refusal("no data"), reply_to=message) for message in messages]
+    assert made.aggregate_train(1, refusals) == (None, None)
+
+
+def test_the_standardizer_goes_with_the_first_message_and_again_when_a_node_refuses(name: str) -> None:
+    config = configuration(name)
+    made, weights = strategy(config), model(config)
+    messages = ask(made, weights)
+    assert all(read_order(message.content).standardizer is not None for message in messages)
+    replies = [answer(message) for message in messages]
+    replies[3] = Message(content_of_refusal("the node holds no standardizer"), reply_to=messages[3])
+    aggregate(made, replies)
+    sent = [read_order(message.content).standardizer is not None for message in ask(made, weights, 2)]
+    assert sent == [False, False, False, True, False]
+
+
+def test_dropped_bias_updates_leave_every_bias(name: str) -> None:
+    config = configuration(name, bias_updates="drop")
+    made, weights = strategy(config), model(config)
+    merged = aggregate(made, [answer(message, 0.5) for message in ask(made, weights)])
+    for key, values in weights.items():
+        assert np.array_equal(merged[key], values) == key.endswith(".bias")
+
+
+def test_clients_evaluate_the_whole_model_when_asked_to(name: str) -> None:
+    config = configuration(name, evaluate="clients")
+    made, weights = strategy(config), model(config)
+    ask(made, weights)
+    nodes = Nodes([FIRST_NODE + client for client in range(CLIENTS)])
+    questions = list(made.configure_evaluate(1, array_record(weights), ConfigRecord(), nodes))  # type: ignore[arg-type]
+    for message in questions:
+        number_message(message)
+        order = read_order(message.content)
+        assert {key: values.shape for key, values in order.parameters.items()} == {
+            key: values.shape for key, values in weights.items()
+        }
+        assert set(order.scales) == {1.0}
+    metrics = [
+        MetricRecord({"accuracy": 0.2 * n, "loss": 1.0, "num-examples": n + 1, "round": 1}) for n in range(CLIENTS)
+    ]
+    replies = [Message(RecordDict({"metrics": m}), reply_to=q) for m, q in zip(metrics, questions, strict=True)]
+    result = made.aggregate_evaluate(1, replies[::-1])
+    assert result is not None
+    assert result["accuracy"] == pytest.approx(sum(0.2 * n * (n + 1) for n in range(CLIENTS)) / 15)
