@@ -15,9 +15,9 @@ name                        shape            what
 ``skip.bias``               (C,)             optional; never trained, whole in every subnet
 =========================== ===============  ==========================================
 
-A hidden layer computes z = c · W h + b, then LayerNorm over the units present (if chosen), then the activation. The logits
-are c · W h + b of the last hidden layer's units, plus x · skip.weightᵀ + skip.bias if there is a skip term. The factors c
-belong to a subnet (`fl_sparse.subnet.subnet_scales`); the whole model has c = 1.
+A hidden layer computes z = c · W h + b, then LayerNorm over the units present (if chosen), then the activation. The
+logits are c · W h + b of the last hidden layer's units, plus x · skip.weightᵀ + skip.bias if there is a skip term.
+The factors c belong to a subnet (`fl_sparse.subnet.subnet_scales`); the whole model has c = 1.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ class MLPSpec:
         if self.activation not in ACTIVATIONS:
             raise InputError(f"unknown activation {self.activation!r}{nearest(self.activation, ACTIVATIONS)}")
         if self.normalization not in NORMALIZATIONS:
-            raise InputError(f"unknown normalization {self.normalization!r}{nearest(self.normalization, NORMALIZATIONS)}")
+            raise InputError(
+                f"unknown normalization {self.normalization!r}{nearest(self.normalization, NORMALIZATIONS)}"
+            )
 
     @classmethod
     def of_parameters(

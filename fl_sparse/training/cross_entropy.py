@@ -1,0 +1,65 @@
+"""Cross-entropy of a stack of batches, with the gradient of the logits.
+
+Symbols: A subnets in the stack, τ steps, b rows of a batch, C classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_sparse.training.namespace import Namespace
+
+
+class CrossEntropy:
+    """The mean cross-entropy over the examples of each subnet's batch; padding counts for nothing.
+
+    Parameters
+    ----------
+    namespace
+        The arrays' kind.
+    labels
+        int64 (τ, A, b), of every step; any class where padded.
+    valid
+        bool (τ, A, b): True where there is an example.
+    num_classes
+        C.
+    """
+
+    def __init__(
+        self, namespace: Namespace, labels: NDArray[np.int64], valid: NDArray[np.bool_], num_classes: int
+    ) -> None:
+        self._xp = namespace.xp
+        steps, stack, batch = labels.shape
+        positions = np.arange(stack * batch, dtype=np.int64) * num_classes + labels.reshape(steps, -1)
+        shares = valid / np.maximum(valid.sum(axis=2, keepdims=True), 1)
+        self._positions = namespace.from_host(positions)
+        self._shares = namespace.from_host(shares.astype(np.float32)[..., None])
+        self._peaks = namespace.empty((stack, batch, 1))
+        self._sums = namespace.empty((stack, batch, 1))
+        self._probabilities = namespace.empty((stack, batch, num_classes))
+        self._losses = namespace.empty((steps, stack))
+
+    def gradient(self, logits: Any, step: int) -> Any:
+        """Return the gradient of the step's losses, (A, b, C), and note the losses; the logits are overwritten."""
+        xp, positions, shares = self._xp, self._positions[step], self._shares[step]
+        probabilities, sums = self._probabilities, self._sums
+        xp.amax(logits, axis=-1, keepdims=True, out=self._peaks)
+        xp.subtract(logits, self._peaks, out=logits)
+        xp.exp(logits, out=probabilities)
+        xp.sum(probabilities, axis=-1, keepdims=True, out=sums)
+        xp.divide(probabilities, sums, out=probabilities)
+        probabilities.reshape(-1)[positions] -= 1.0
+        xp.multiply(probabilities, shares, out=probabilities)
+        xp.log(sums, out=sums)
+        chosen = xp.take(logits, positions).reshape(sums.shape)
+        xp.subtract(sums, chosen, out=sums)
+        xp.multiply(sums, shares, out=sums)
+        xp.sum(sums, axis=(1, 2), out=self._losses[step])
+        return probabilities
+
+    def losses(self) -> Any:
+        """Return the losses noted, (τ, A)."""
+        return self._losses

@@ -1,0 +1,182 @@
+"""One set of array functions over NumPy or torch, so that training is written once.
+
+NumPy's and torch's functions of the same name take the same arguments (``exp``, ``multiply``, ``amax`` ... with
+``out``, ``axis`` and ``keepdims``): they are reached through `Namespace.xp`. What differs between the two is a method
+here. torch is imported only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALIGNMENT = 64
+"""Bytes. Matrix products round differently on differently aligned operands; with one alignment, runs agree bitwise."""
+PIECE = 32768
+"""Values of each array in one elementwise pass of NumPy's: five such pieces stay in a core's second-level cache."""
+
+
+class Namespace:
+    """NumPy's arrays and functions, on the CPU.
+
+    Attributes
+    ----------
+    xp
+        The module of the functions.
+    stack_bytes
+        How much memory a stack may take before training goes through it in parts: on a CPU, what its caches keep
+        between one step and the next.
+    """
+
+    xp: Any = np
+    stack_bytes: int = 24 * 2**20
+
+    def empty(self, shape: tuple[int, ...]) -> Any:
+        """Return an uninitialised, aligned float32 array."""
+        return aligned_empty(shape)
+
+    def from_host(self, values: NDArray[Any]) -> Any:
+        """Return an array that shares memory with a NumPy array where it can."""
+        return values
+
+    def to_host(self, values: Any) -> NDArray[Any]:
+        """Return a NumPy array that shares memory with an array where it can."""
+        return np.asarray(values)
+
+    def copy_to_host(self, values: Any, out: NDArray[Any]) -> None:
+        """Write an array made by `from_host` back to the NumPy array it was made from, unless they share memory."""
+
+    def zeros_like(self, values: Any) -> Any:
+        """Return an array of zeros."""
+        return np.zeros_like(values)
+
+    def as_arrays(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a model's parameters as this namespace's arrays."""
+        return {name: np.asarray(array) for name, array in values.items()}
+
+    def gather(self, table: Any, rows: Any, out: Any) -> None:
+        """Write ``table``'s rows, (n, F) at int64 (A, b), into ``out`` (A, b, F)."""
+        # Any other mode buffers the output.
+        np.take(table, rows, axis=0, out=out, mode="clip")
+
+    def matmul(self, a: Any, b: Any, out: Any) -> None:
+        """Write the products of two stacks of matrices."""
+        np.matmul(a, b, out=out)
+
+    def product_scratch(self, parameters: Mapping[str, Any]) -> Any:
+        """Return what `add_matmul` needs besides its operands: here, room for the largest matrix of one subnet."""
+        return self.empty((max(math.prod(values.shape[1:]) for values in parameters.values()),))
+
+    def add_matmul(self, target: Any, a: Any, b: Any, factor: float, scratch: Any) -> None:
+        """Add ``factor`` times the products of two stacks of matrices to ``target``.
+
+        NumPy has no such kernel: one product at a time is added while it is in the cache.
+        """
+        product = scratch[: math.prod(target.shape[1:])].reshape(target.shape[1:])
+        for values, left, right in zip(target, a, b, strict=True):
+            np.matmul(left, right, out=product)
+            np.multiply(product, np.float32(factor), out=product)
+            np.add(values, product, out=values)
+
+    def pieces(self, stack: int, size: int) -> list[slice]:
+        """Return the columns of (A, size) arrays that an elementwise pass should take together to stay in the cache."""
+        columns = max(PIECE // stack, 1024)
+        return [slice(start, min(start + columns, size)) for start in range(0, size, columns)]
+
+    def relu(self, values: Any) -> None:
+        """Replace negative values by zero."""
+        np.maximum(values, 0, out=values)
+
+
+class TorchNamespace(Namespace):
+    """torch's tensors and functions.
+
+    Parameters
+    ----------
+    device
+        ``cpu``, ``cuda`` or ``cuda:N``.
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        import torch
+
+        self.xp = torch
+        self.device = torch.device(device)
+        if self.device.type != "cpu":
+            # Of the total, not of what is free now: how a cohort is divided decides the last bits of its results.
+            self.stack_bytes = torch.cuda.get_device_properties(self.device).total_memory // 4
+
+    def empty(self, shape: tuple[int, ...]) -> Any:
+        """Return an uninitialised float32 tensor; torch aligns its own memory."""
+        return self.xp.empty(shape, dtype=self.xp.float32, device=self.device)
+
+    def from_host(self, values: NDArray[Any]) -> Any:
+        """Return a tensor; on the CPU it shares memory with the array."""
+        return self.xp.from_numpy(values if values.flags.writeable else values.copy()).to(self.device)
+
+    def to_host(self, values: Any) -> NDArray[Any]:
+        """Return a NumPy array; from the CPU it shares memory with the tensor."""
+        array: NDArray[Any] = values.cpu().numpy()
+        return array
+
+    def copy_to_host(self, values: Any, out: NDArray[Any]) -> None:
+        """Write a tensor made by `from_host` back to the NumPy array it was made from, unless they share memory."""
+        if self.device.type != "cpu":
+            self.xp.from_numpy(out).copy_(values)
+
+    def zeros_like(self, values: Any) -> Any:
+        """Return a tensor of zeros."""
+        return self.xp.zeros_like(values)
+
+    def as_arrays(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a model's parameters as tensors on the device."""
+        return {name: self.xp.as_tensor(array, device=self.device) for name, array in values.items()}
+
+    def gather(self, table: Any, rows: Any, out: Any) -> None:
+        """Write the rows of ``table`` (n, F) at int64 (A, b) into ``out`` (A, b, F); NumPy gathers a NumPy table."""
+        if isinstance(table, np.ndarray):
+            host = rows.cpu().numpy()
+            if self.device.type == "cpu":
+                np.take(table, host, axis=0, out=out.numpy(), mode="clip")
+            else:
+                out.copy_(self.xp.from_numpy(np.take(table, host, axis=0)))
+        else:
+            self.xp.index_select(table, 0, rows.reshape(-1), out=out.view(-1, table.shape[1]))
+
+    def matmul(self, a: Any, b: Any, out: Any) -> None:
+        """Write the products of two stacks of matrices."""
+        self.xp.bmm(a, b, out=out)
+
+    def product_scratch(self, parameters: Mapping[str, Any]) -> Any:
+        """Return nothing: torch adds products where they belong."""
+        return None
+
+    def add_matmul(self, target: Any, a: Any, b: Any, factor: float, scratch: Any) -> None:
+        """Add ``factor`` times the products of two stacks of matrices to ``target``, in one kernel."""
+        target.baddbmm_(a, b, alpha=factor)
+
+    def pieces(self, stack: int, size: int) -> list[slice]:
+        """Return all columns as one piece: a kernel spreads over threads only what it is given at once."""
+        return [slice(0, size)]
+
+    def relu(self, values: Any) -> None:
+        """Replace negative values by zero."""
+        values.relu_()
+
+
+def namespace_of(values: Any) -> Namespace:
+    """Return the namespace that an array belongs to."""
+    return Namespace() if isinstance(values, np.ndarray) else TorchNamespace(str(values.device))
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
+    """Return an uninitialised NumPy array whose memory starts at a multiple of `ALIGNMENT` bytes."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.empty(size + ALIGNMENT, dtype=np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    aligned: NDArray[Any] = memory[start : start + size].view(dtype).reshape(shape)
+    return aligned

@@ -1,0 +1,210 @@
+"""Local training: τ steps of a stack of equal-shaped subnets.
+
+Symbols: A subnets in the stack, τ steps, b examples of a batch, n rows of a table of features, F features, C classes.
+
+A device trains a stack of one, the in-process grid a whole cohort: the same function, on NumPy or torch. Each layer
+of all subnets is one batched matrix product, the pass backward is written out, and everything is updated in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_sparse.features.moments import Standardizer
+from fl_sparse.mlp import SKIP_NAMES, MLPSpec
+from fl_sparse.training.cross_entropy import CrossEntropy
+from fl_sparse.training.descent import GradientDescent, OptimizerState, PlainDescent, moment_names
+from fl_sparse.training.namespace import Namespace, aligned_empty
+from fl_sparse.training.network import StackedMLP
+from fl_sparse.training.optimizers import OptimizerSpec
+from fl_sparse.training.stacked_data import BatchReader, StackedData
+
+Moments = dict[str, dict[str, NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A trained stack.
+
+    Parameters
+    ----------
+    parameters
+        Name -> float32 (A, ...), NumPy; the skip term's included, as it came.
+    loss
+        float64 (A,): the mean over a subnet's steps of the mean cross-entropy of the step's batch, before the step;
+        steps without examples do not count, and without any the loss is 0. The proximal term is not in it.
+    optimizer_state
+        Where the optimiser stands, if it was asked for.
+    """
+
+    parameters: dict[str, NDArray[np.float32]] = field(repr=False)
+    loss: NDArray[np.float64]
+    optimizer_state: OptimizerState | None = field(default=None, repr=False)
+
+
+def train_stack(
+    parameters: Mapping[str, Any],
+    scales: Sequence[Any],
+    features: Any,
+    labels: NDArray[np.int64],
+    batches: NDArray[np.int64],
+    *,
+    optimizer: OptimizerSpec,
+    spec: MLPSpec,
+    namespace: Namespace,
+    standardizer: Standardizer | None = None,
+    state: OptimizerState | None = None,
+    keep_state: bool = False,
+) -> TrainResult:
+    """Train A subnets of one shape, each on its own batches, independently of one another.
+
+    Parameters
+    ----------
+    parameters
+        Name -> (A, ...), or a sequence of A arrays, which saves the caller a copy. Not changed.
+    scales
+        One factor c a layer, output included (`fl_sparse.subnet.subnet_scales`): a float, or (A,) floats.
+    features
+        float32 (n, F), a table that all subnets gather from, or (A, n, F), one each. NumPy (memory-mapped or not), or a
+        tensor on the namespace's device.
+    labels
+        int64 (n,), or (A, n).
+    batches
+        int64 (A, τ, b): the rows of each step; -1 pads short batches. A step that is padding throughout moves neither
+        the subnet's weights nor its optimiser.
+    optimizer
+        What a step does.
+    spec
+        The subnets' shape.
+    namespace
+        NumPy or torch.
+    standardizer
+        Applied to each batch as it is gathered, if given.
+    state
+        Where the optimisers continue; fresh if None.
+    keep_state
+        Whether to return where they stop.
+
+    Returns
+    -------
+    TrainResult
+        In NumPy arrays. The same call with the same number of threads gives the same bits. Another stacking of the same
+        subnets, or the other namespace, differs by the rounding of the matrix products.
+    """
+    stack = len(batches)
+    trained = {name: _stacked(values) for name, values in parameters.items()}
+    names = [name for name in trained if name not in SKIP_NAMES]
+    moments: Moments = {moment: {} for moment in moment_names(optimizer)}
+    if keep_state or state is not None:
+        for moment, held in moments.items():
+            held.update({name: _start(state, moment, name, trained[name]) for name in names})
+    taken = np.zeros(stack, dtype=np.int64) if state is None else state.steps
+    valid = batches >= 0
+    loss = np.zeros(stack)
+    for some in _parts(stack, trained, len(moments), namespace):
+        loss[some] = _train_part(
+            {name: values[some] for name, values in trained.items()},
+            {moment: {name: values[some] for name, values in held.items()} for moment, held in moments.items()},
+            StackedData.of(
+                features[some] if features.ndim == 3 else features,
+                labels[some] if labels.ndim == 2 else labels,
+                batches[some],
+                standardizer,
+            ),
+            [scale if np.ndim(scale) == 0 else scale[some] for scale in scales],
+            taken[some],
+            optimizer=optimizer,
+            spec=spec,
+            namespace=namespace,
+        )
+    after = OptimizerState(taken + valid.any(axis=2).sum(axis=1), moments) if keep_state else None
+    return TrainResult(trained, loss, after)
+
+
+def _stacked(values: Any) -> NDArray[np.float32]:
+    """Return a copy of A arrays as one."""
+    stacked = aligned_empty((len(values), *values[0].shape))
+    for target, source in zip(stacked, values, strict=True):
+        target[...] = source
+    return stacked
+
+
+def _start(state: OptimizerState | None, moment: str, name: str, like: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.zeros_like(like) if state is None else state.moments[moment][name].copy()
+
+
+def _parts(
+    stack: int, parameters: Mapping[str, NDArray[np.float32]], num_moments: int, namespace: Namespace
+) -> Iterator[slice]:
+    """Divide a cohort into stacks whose weights, gradients and moments fit the namespace's memory."""
+    subnet_bytes = sum(values[0].nbytes for values in parameters.values()) * (2 + num_moments)
+    part = max(1, namespace.stack_bytes // subnet_bytes)
+    for start in range(0, stack, part):
+        yield slice(start, min(start + part, stack))
+
+
+def _train_part(
+    trained: Mapping[str, NDArray[np.float32]],
+    moments: Moments,
+    data: StackedData,
+    scales: Sequence[Any],
+    taken: NDArray[np.int64],
+    *,
+    optimizer: OptimizerSpec,
+    spec: MLPSpec,
+    namespace: Namespace,
+) -> NDArray[np.float64]:
+    """Train a stack in place; return each subnet's loss, float64 (A,)."""
+    arrays = {name: namespace.from_host(values) for name, values in trained.items()}
+    stepped = {name: values for name, values in arrays.items() if name not in SKIP_NAMES}
+    active: NDArray[np.bool_] = np.asarray(data.valid.any(axis=2))
+    descent: PlainDescent | GradientDescent
+    moving = list(stepped.values())
+    returned = [(arrays[name], trained[name]) for name in stepped]
+    if optimizer.name == "sgd" and not optimizer.momentum and not optimizer.proximal:
+        descent = PlainDescent(namespace, optimizer, stepped)
+    else:
+        held = {
+            moment: {
+                name: namespace.from_host(kept[name]) if kept else namespace.zeros_like(stepped[name])
+                for name in stepped
+            }
+            for moment, kept in moments.items()
+        }
+        moving += [values for moment in held.values() for values in moment.values()]
+        returned += [(held[moment][name], kept[name]) for moment, kept in moments.items() for name in kept]
+        descent = GradientDescent(namespace, optimizer, stepped, held, taken + np.cumsum(active, axis=0))
+    network = StackedMLP(namespace, spec, arrays, scales, data.valid.shape[2])
+    objective = CrossEntropy(namespace, data.labels, data.valid, spec.num_classes)
+    batch = BatchReader(namespace, data)
+    for step, moves in enumerate(active):
+        still = _Still(namespace, moves, moving)
+        logits = network.forward(batch.read(step))
+        network.backward(objective.gradient(logits, step), descent)
+        descent.finish(step)
+        still.restore()
+    for array, host in returned:
+        namespace.copy_to_host(array, host)
+    losses = namespace.to_host(objective.losses()).astype(np.float64)
+    means: NDArray[np.float64] = (losses * active).sum(axis=0) / np.maximum(active.sum(axis=0), 1)
+    return means
+
+
+class _Still:
+    """What subnets without examples in a step hold before it, to be put back after it."""
+
+    def __init__(self, namespace: Namespace, moves: NDArray[np.bool_], arrays: Sequence[Any]) -> None:
+        self._saved: list[tuple[Any, Any, Any]] = []
+        if not moves.all():
+            index = namespace.from_host(np.flatnonzero(~moves))
+            self._saved = [(array, index, array[index]) for array in arrays]
+
+    def restore(self) -> None:
+        """Put it back."""
+        for array, index, values in self._saved:
+            array[index] = values

@@ -1,0 +1,79 @@
+"""The batches of a stack of clients: which rows each step reads, and their features.
+
+Symbols: A subnets in the stack, τ steps, b rows of a batch, n rows of a table, F features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_sparse.features.moments import Standardizer
+from fl_sparse.training.namespace import Namespace
+
+
+@dataclass(frozen=True)
+class StackedData:
+    """What a stack reads in all its steps.
+
+    Parameters
+    ----------
+    table
+        float32 (rows, F), NumPy or a tensor.
+    rows
+        int64 (τ, A, b), rows of the table. Padding reads a row that its own client holds.
+    labels
+        int64 (τ, A, b).
+    valid
+        bool (τ, A, b): False where padded.
+    standardizer
+        Applied to what is read, if any.
+    """
+
+    table: Any = field(repr=False)
+    rows: NDArray[np.int64] = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
+    valid: NDArray[np.bool_] = field(repr=False)
+    standardizer: Standardizer | None
+
+    @classmethod
+    def of(
+        cls, features: Any, labels: NDArray[np.int64], batches: NDArray[np.int64], standardizer: Standardizer | None
+    ) -> StackedData:
+        """Prepare `train_stack`'s arguments of the same names."""
+        stack = len(batches)
+        flat = batches.reshape(stack, -1)
+        held = np.maximum(np.take_along_axis(flat, (flat >= 0).argmax(axis=1)[:, None], axis=1), 0)[:, :, None]
+        rows = np.where(batches >= 0, batches, held)
+        subnet = np.arange(stack)[:, None, None]
+        examples = labels[rows] if labels.ndim == 1 else labels[subnet, rows]
+        if features.ndim == 3:
+            rows = rows + subnet * features.shape[1]
+            features = features.reshape(-1, features.shape[2])
+        rows, examples, valid = (np.ascontiguousarray(array.swapaxes(0, 1)) for array in (rows, examples, batches >= 0))
+        return cls(features, rows, examples, valid, standardizer)
+
+
+class BatchReader:
+    """Reads the features of one step after another into one buffer."""
+
+    def __init__(self, namespace: Namespace, data: StackedData) -> None:
+        self._namespace, self._table = namespace, data.table
+        self._rows = namespace.from_host(data.rows)
+        self._batch = namespace.empty((*data.rows.shape[1:], data.table.shape[1]))
+        self._standardizer = None
+        if data.standardizer is not None:
+            mean, inverse_std = data.standardizer.mean, data.standardizer.inverse_std
+            self._standardizer = namespace.from_host(mean), namespace.from_host(inverse_std)
+
+    def read(self, step: int) -> Any:
+        """Return a step's features, (A, b, F), in a buffer that the next step overwrites."""
+        self._namespace.gather(self._table, self._rows[step], self._batch)
+        if self._standardizer is not None:
+            mean, inverse_std = self._standardizer
+            self._namespace.xp.subtract(self._batch, mean, out=self._batch)
+            self._namespace.xp.multiply(self._batch, inverse_std, out=self._batch)
+        return self._batch
