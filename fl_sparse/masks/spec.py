@@ -18,7 +18,7 @@ RULES: Mapping[str, str] = MappingProxyType(
         "block": "a compact block of patches is hidden, at a random place",
         "grid": "a regular lattice of patches is kept, at a random phase",
         "cloud": "patches under the highest parts of a smooth random field are hidden",
-        "natural": "patches with any invalid pixel (alpha 0, no data) are hidden; ρ is a share of the valid ones",
+        "natural": "patches with any invalid pixel are hidden; the ratio is a share of the valid ones",
     }
 )
 SCHEDULES = ("fixed", "resampled")

@@ -18,6 +18,29 @@ from fl_sparse.shard.tensor_file import map_tensors, write_tensors
 _KEY = "fl-sparse-shard-1"
 
 
+def require_new_file(path: Path, *, force: bool = False) -> None:
+    """Refuse, before any work is done, a place where a command cannot write its result.
+
+    Parameters
+    ----------
+    path
+        Of the file to write.
+    force
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    InputError
+        If a folder is there, its folder is missing, or a file is there and may not be replaced.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected the name of a file to write")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}")
+    if path.exists() and not force:
+        raise InputError(f"{path}: exists already; choose another name, or replace it with --force")
+
+
 def save_shard(path: str | Path, shard: ImageShard) -> None:
     """Write a shard; the file appears whole or not at all.
 
