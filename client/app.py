@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
-from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 
@@ -14,13 +14,19 @@ from client.held_data import HeldData, held_data, training_rows
 from fl_sparse import __version__
 from fl_sparse.errors import InputError
 from fl_sparse.evaluation import evaluate_table
-from fl_sparse.exchange import ClientDescription, TrainOrder
+from fl_sparse.exchange import ClientDescription, EvaluationReply, TrainOrder
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.federation import local_moments
 from fl_sparse.local_training import LocalData, train_locally
 from fl_sparse.mlp import MLPSpec
 from fl_sparse.training.namespace import Namespace
-from fl_sparse.wire import content_of_description, content_of_refusal, content_of_reply, read_order
+from fl_sparse.wire import (
+    content_of_description,
+    content_of_evaluation,
+    content_of_refusal,
+    content_of_reply,
+    read_order,
+)
 
 Answer = Callable[[Message, Context], RecordDict]
 STATE = "standardizer"
@@ -78,8 +84,7 @@ def evaluate(message: Message, context: Context) -> RecordDict:
     features = data.table.features[0, rows]
     inputs = features if standardizer is None else standardizer(features)
     score = evaluate_table(order.parameters, spec, inputs, data.table.labels[rows])
-    metrics = {"accuracy": score.accuracy, "loss": score.loss, "num-examples": len(rows), "round": order.round}
-    return RecordDict({"metrics": MetricRecord(metrics)})
+    return content_of_evaluation(EvaluationReply(order.round, score.accuracy, score.loss, score.num_examples))
 
 
 def client_app(mods: list[Mod] | None = None) -> ClientApp:

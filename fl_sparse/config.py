@@ -158,7 +158,14 @@ FIELDS: Mapping[str, dataclasses.Field[Any]] = {kebab(entry.name): entry for ent
 
 def defaults() -> dict[str, Scalar]:
     """Return every key with its default, in the order of the dataclass."""
-    return {key: entry.default for key, entry in FIELDS.items()}
+    return {key: default_of(key) for key in FIELDS}
+
+
+def default_of(key: str) -> Scalar:
+    """Return a key's default."""
+    default: Any = FIELDS[key].default
+    assert isinstance(default, str | int | float)
+    return default
 
 
 def from_mapping(values: Mapping[str, Any], *, source: str) -> RunConfig:
@@ -183,12 +190,12 @@ def to_mapping(config: RunConfig) -> dict[str, Scalar]:
 
 
 def _typed(key: str, value: Any, source: str) -> Scalar:
-    default = FIELDS[key].default
+    default = default_of(key)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not type(default):
         raise InputError(f"{source}: {key} = {value!r} is no {_type_name(default)}")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def parse_override(text: str) -> tuple[str, Scalar]:
@@ -206,7 +213,7 @@ def parse_value(key: str, raw: str) -> Scalar:
     """Read a bare string as the type of ``key``."""
     if len(raw) >= 2 and raw[0] == raw[-1] and raw[0] in "'\"":
         raw = raw[1:-1]
-    default = FIELDS[key].default
+    default = default_of(key)
     try:
         if isinstance(default, bool):
             return {"true": True, "false": False}[raw.lower()]
@@ -267,5 +274,5 @@ def describe_keys(keys: Iterable[str] | None = None) -> str:
         entry = FIELDS[key]
         choices = entry.metadata["choices"]
         about = entry.metadata["about"] + (f" ({', '.join(choices)})" if choices else "")
-        lines.append(f"  {key + ' = ' + toml_scalar(entry.default):<36}{about}")
+        lines.append(f"  {key + ' = ' + toml_scalar(default_of(key)):<36}{about}")
     return "\n".join(lines)

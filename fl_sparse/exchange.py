@@ -50,6 +50,16 @@ class TrainOrder:
 
 
 @dataclass(frozen=True)
+class EvaluationReply:
+    """How the whole model does on what a client kept back: accuracy a fraction, loss in nats."""
+
+    round: int
+    accuracy: float
+    loss: float
+    num_examples: int
+
+
+@dataclass(frozen=True)
 class TrainReply:
     """What a client sends back."""
 

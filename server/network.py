@@ -60,7 +60,9 @@ def own_superlink(home: Path, *, simulation: bool, patience: float = 60.0) -> It
         If it does not start.
     """
     port = free_port()
-    environment = {**os.environ, **QUIET, "FLWR_HOME": str(home)}
+    # Flower starts its other commands by name.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = {**os.environ, **QUIET, "FLWR_HOME": str(home), "PATH": path}
     home.mkdir(parents=True, exist_ok=True)
     (home / "config.toml").write_text(
         f'[superlink]\ndefault = "{CONNECTION}"\n\n[superlink.{CONNECTION}]\n'
@@ -80,6 +82,18 @@ def own_superlink(home: Path, *, simulation: bool, patience: float = 60.0) -> It
         yield SuperLink(process.pid, port, environment, log)
     finally:
         end_process_group(process)
+        _end_stragglers(home)
+
+
+def _end_stragglers(home: Path) -> None:
+    """End what the SuperLink detached from itself: processes whose environment names its home (Linux only)."""
+    mark = f"FLWR_HOME={home}".encode()
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark in entry.read_bytes().split(b"\0"):
+                os.kill(int(entry.parent.name), signal.SIGKILL)
+        except (OSError, ValueError):
+            continue
 
 
 def end_process_group(process: subprocess.Popen[bytes], *, patience: float = 10.0) -> None:
@@ -101,10 +115,16 @@ def _await_health(process: subprocess.Popen[bytes], port: int, log: Path, patien
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise InputError(f"flower-superlink ended with code {process.returncode}; its log is {log}")
+            raise InputError(f"flower-superlink ended with code {process.returncode}: {last_line(log)}")
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    raise InputError(f"flower-superlink did not answer on port {port} within {patience:g} s; its log is {log}")
+    raise InputError(f"flower-superlink did not answer on port {port} within {patience:g} s: {last_line(log)}")
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log, for a message."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "its log is empty"

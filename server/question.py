@@ -29,19 +29,23 @@ class Answers:
     bytes_up: int
 
 
-def wait_for_nodes(grid: Grid, config: RunConfig, *, patience: float = 60.0) -> list[int]:
+def wait_for_nodes(grid: Grid, config: RunConfig, *, patience: float = 60.0, settled: float = 10.0) -> list[int]:
     """Return the node ids, once as many as the configuration asks for are there.
+
+    Devices connect one by one: the first may take ``patience`` seconds, each further one ``settled``.
 
     Raises
     ------
     InputError
         If other than ``num-clients`` nodes are there (naming both, and the option that fits), or none.
     """
-    deadline = time.monotonic() + patience
     nodes = list(grid.get_node_ids())
+    deadline = time.monotonic() + (settled if nodes else patience)
     while len(nodes) < max(1, config.num_clients) and time.monotonic() < deadline:
         time.sleep(0.5)
-        nodes = list(grid.get_node_ids())
+        known, nodes = len(nodes), list(grid.get_node_ids())
+        if len(nodes) > known:
+            deadline = time.monotonic() + settled
     if not nodes:
         raise InputError("no node has connected")
     if config.num_clients and len(nodes) != config.num_clients:
@@ -72,7 +76,7 @@ def ask_nodes(grid: Grid, nodes: Sequence[int], *, timeout: float) -> Answers:
     up = 0
     for reply in grid.send_and_receive(messages, timeout=timeout):
         if reply.has_error():
-            raise InputError(f"a node failed to describe itself: {reply.error.reason.strip()}")
+            raise InputError(f"a node failed to describe itself: {str(reply.error.reason).strip()}")
         node = reply.metadata.src_node_id
         up += wire_bytes(reply.content)
         if (reason := refusal_of(reply.content)) is not None:

@@ -15,17 +15,15 @@ from flwr.serverapp.strategy import Strategy
 
 from fl_sparse.config import RunConfig
 from fl_sparse.draws import Purpose, generator
-from fl_sparse.exchange import ClientDescription, Parameters, TrainOrder, TrainReply
+from fl_sparse.exchange import ClientDescription, EvaluationReply, Parameters, TrainOrder, TrainReply
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.flops import examples_trained, training_flops
 from fl_sparse.subnet import SubnetUpdate, extract, reassemble
 from fl_sparse.training.optimizers import OptimizerSpec
-from fl_sparse.wire import array_record, content_of_order, parameters_of, read_reply, wire_bytes
+from fl_sparse.wire import array_record, content_of_order, parameters_of, read_evaluation, read_reply, wire_bytes
 from strategies.assignment import AssignmentRule, Placement, whole_model
 
 log = logging.getLogger("fl_sparse.strategy")
-
-STANDARDIZER_MISSING = "the node holds no standardizer"
 
 
 @dataclass
@@ -149,26 +147,25 @@ class SubmodelStrategy(Strategy):
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Return the clients' example-weighted accuracy and loss."""
-        answers = []
+        answers: dict[int, EvaluationReply] = {}
         for message in replies:
             if message.has_error():
                 log.warning("round %d: a client failed to evaluate: %s", server_round, message.error.reason)
                 continue
             self.report.bytes_up += wire_bytes(message.content)
-            metrics = message.content.metric_records.get("metrics")
-            if metrics is None:
-                log.warning("round %d: node %d did not evaluate", server_round, message.metadata.src_node_id)
-                continue
-            answers.append((message.metadata.src_node_id, metrics))
-        answers.sort(key=lambda answer: self.clients[answer[0]].partition_id)
-        total = sum(int(metrics["num-examples"]) for _, metrics in answers)  # type: ignore[arg-type]
-        if not total:
+            node = message.metadata.src_node_id
+            try:
+                answers[node] = read_evaluation(message.content, round_number=server_round)
+            except ValueError as error:
+                log.warning("round %d: refused the evaluation of %s: %s", server_round, self._name(node), error)
+        if not answers:
             return None
-        means = {
-            key: sum(float(m[key]) * int(m["num-examples"]) for _, m in answers) / total  # type: ignore[arg-type]
-            for key in ("accuracy", "loss")
-        }
-        return MetricRecord({**means, "num-examples": total})
+        # Sorted by client, since a sum's bits depend on its order.
+        ordered = [answers[node] for node in self._reachable(set(answers))]
+        total = sum(answer.num_examples for answer in ordered)
+        accuracy = sum(answer.num_examples * answer.accuracy for answer in ordered) / total
+        loss = sum(answer.num_examples * answer.loss for answer in ordered) / total
+        return MetricRecord({"accuracy": accuracy, "loss": loss, "num-examples": total})
 
     def summary(self) -> None:
         """Log what the strategy is."""
@@ -224,10 +221,13 @@ class SubmodelStrategy(Strategy):
 
     def _refuse(self, server_round: int, node: int, reason: str) -> None:
         self._informed.discard(node)
-        name = f"client {self.clients[node].partition_id}" if node in self.clients else f"node {node}"
+        name = self._name(node)
         self.report.refused += 1
         self.report.reasons.append(f"{name}: {reason}")
         log.warning("round %d: refused the reply of %s: %s", server_round, name, reason)
+
+    def _name(self, node: int) -> str:
+        return f"client {self.clients[node].partition_id}" if node in self.clients else f"node {node}"
 
     def _reassemble(self, nodes: Sequence[int], accepted: Mapping[int, TrainReply]) -> Parameters:
         updates = [

@@ -27,7 +27,7 @@ class LazyArray(Array):
         )
 
     @property
-    def data(self) -> bytes:  # type: ignore[override]
+    def data(self) -> bytes:
         """The array as Flower serialises it: the bytes of ``numpy.save``."""
         if "_data" not in self.__dict__:
             buffer = io.BytesIO()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from fl_sparse.exchange import ClientDescription, TrainOrder, TrainReply
+from fl_sparse.exchange import ClientDescription, EvaluationReply, TrainOrder, TrainReply
 from fl_sparse.features.moments import Moments, Standardizer
 from fl_sparse.training.optimizers import OptimizerSpec
 from fl_sparse.wire.arrays import array_record, parameters_of
@@ -167,6 +167,36 @@ def read_reply(
         if not np.isfinite(values).all():
             raise ValueError(f"{name} holds values that are not finite")
     return TrainReply(round_number, subnet, parameters, int(examples), float(answered["loss"]))
+
+
+def content_of_evaluation(reply: EvaluationReply) -> RecordDict:
+    """Return the content of a client's evaluation."""
+    metrics = {"round": reply.round, "num-examples": reply.num_examples, "accuracy": reply.accuracy, "loss": reply.loss}
+    return RecordDict({METRICS: MetricRecord(dict(metrics))})
+
+
+def read_evaluation(content: RecordDict, *, round_number: int) -> EvaluationReply:
+    """Read and check a client's evaluation.
+
+    Raises
+    ------
+    ValueError
+        With the reason for refusal.
+    """
+    if (reason := refusal_of(content)) is not None:
+        raise ValueError(reason)
+    metrics: Any = content.metric_records.get(METRICS, {})
+    try:
+        found = EvaluationReply(
+            metrics["round"], float(metrics["accuracy"]), float(metrics["loss"]), int(metrics["num-examples"])
+        )
+    except KeyError as error:
+        raise ValueError(f"the evaluation lacks {error.args[0]!r}") from None
+    if found.round != round_number:
+        raise ValueError(f"the evaluation is for round {found.round}; expected {round_number}")
+    if found.num_examples <= 0 or not (0.0 <= found.accuracy <= 1.0 and math.isfinite(found.loss)):
+        raise ValueError(f"no evaluation: accuracy {found.accuracy}, loss {found.loss}, {found.num_examples} examples")
+    return found
 
 
 def _checked(record: ArrayRecord, shapes: dict[str, tuple[int, ...]]) -> ArrayRecord:

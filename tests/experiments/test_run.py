@@ -20,7 +20,14 @@ from fl_sparse.config import from_mapping
 from strategies.registry import assignment_rule
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = ["hidden-widths=24,20", "num-server-rounds=4", "local-steps=3", "batch-size=16", "num-clients=3", "num-subnets=3"]
+SMALL = [
+    "hidden-widths=24,20",
+    "num-server-rounds=4",
+    "local-steps=3",
+    "batch-size=16",
+    "num-clients=3",
+    "num-subnets=3",
+]
 
 
 def overrides(encoder: str, *more: str) -> list[str]:
@@ -177,7 +184,7 @@ def test_mistakes_are_one_line_and_exit_code_2(arguments, words: str, tmp_path: 
 def test_every_recipe_parses_and_builds(name: str) -> None:
     _, values = find_recipe(name)
     config = from_mapping(values, source=name)
-    assert assignment_rule(config).place(1, [])  == []
+    assert assignment_rule(config).place(1, []) == []
 
 
 def test_help_teaches(capsys) -> None:
