@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from fl_sparse.errors import InputError, nearest
+from fl_sparse.masks.spec import MAX_RATIO, RULES, SCHEDULES, SHARERS
 
 Scalar = str | int | float | bool
 
 POOLINGS = ("cls", "mean", "both")
 PARTITIONS = ("full", "iid", "dirichlet", "pathological", "natural")
-MASKS = ("random", "shared", "block", "grid", "cloud", "natural")
-SCHEDULES = ("fixed", "resampled")
 SCALES = ("mean", "sqrt", "none")
 ACTIVATIONS = ("relu", "gelu")
 NORMALIZATIONS = ("none", "layer")
@@ -64,12 +63,12 @@ class RunConfig:
     pooling: str = _key("both", "which feature the MLP reads", POOLINGS)
     standardize: bool = _key(True, "scale features by the federation's mean and variance")
     precision: str = _key("float32", "arithmetic of the encoder", PRECISIONS)
-    mask: str = _key("random", "mask rule", MASKS)
+    mask: str = _key("random", "mask rule", tuple(RULES))
     mask_schedule: str = _key("fixed", "one mask an image, or mask-views of them", SCHEDULES)
     mask_ratio: float = _key(0.5, "share of the patches removed, 0 to 0.95")
     test_mask_ratio: float = _key(-1.0, "the same for validation and test images (-1 = mask-ratio)")
     mask_views: int = _key(8, "masks an image has under the resampled schedule")
-    mask_shared_by: str = _key("client", "who shares a mask under rule 'shared'", ("client", "all"))
+    mask_shared_by: str = _key("client", "who shares a mask under rule 'shared'", SHARERS)
     strategy: str = _key("ist", "federated strategy; strategies/registry.py lists them")
     num_subnets: int = _key(4, "IST: disjoint parts of every hidden layer")
     hidden_widths: str = _key("1000,1000", "units of each hidden layer")
@@ -99,9 +98,14 @@ class RunConfig:
             if choices and value not in choices:
                 raise InputError(f"{kebab(entry.name)} = {value!r} is unknown{nearest(str(value), choices)}")
         widths = self.widths
-        _check("mask-ratio", self.mask_ratio, 0.0 <= self.mask_ratio <= 0.95, "0 to 0.95")
+        _check("mask-ratio", self.mask_ratio, 0.0 <= self.mask_ratio <= MAX_RATIO, f"0 to {MAX_RATIO}")
         ratio = self.test_mask_ratio
-        _check("test-mask-ratio", ratio, ratio == -1.0 or 0.0 <= ratio <= 0.95, "0 to 0.95, or -1 for mask-ratio")
+        _check(
+            "test-mask-ratio",
+            ratio,
+            ratio == -1.0 or 0.0 <= ratio <= MAX_RATIO,
+            f"0 to {MAX_RATIO}, or -1 for mask-ratio",
+        )
         _check("num-subnets", self.num_subnets, self.num_subnets >= 1, "1 or more")
         if self.strategy == "ist" and self.num_subnets > min(widths):
             raise InputError(

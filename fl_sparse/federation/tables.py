@@ -25,6 +25,7 @@ from fl_sparse.encoder import EncoderSpec, encoder_spec
 from fl_sparse.errors import InputError
 from fl_sparse.features import Features, feature_key, pool, stored_features
 from fl_sparse.federation.store import shard_key, store_folder, stored_shard
+from fl_sparse.masks.draw import cycled_owners
 from fl_sparse.masks.spec import MaskSpec
 from fl_sparse.shard.build import build_shard
 from fl_sparse.shard.image_shard import ImageShard
@@ -147,7 +148,7 @@ def held_out_tables(config: RunConfig, num_clients: int, progress: Progress | No
     def table(images: ImageSet, rows: Rows, split: Literal["train", "test"]) -> FeatureTable:
         # Under masks shared by a client, held-out images cycle through the clients' masks.
         by_client = mask.rule == "shared" and mask.shared_by == "client"
-        owners = np.arange(len(rows)) % num_clients if by_client else None
+        owners = cycled_owners(rows, num_clients) if by_client else None
         return table_of_shard(config, _shard(config, images, rows, owners, mask, spec, split), spec, progress)
 
     return HeldOut(
