@@ -1,18 +1,42 @@
-"""From visible patches to features: large batches of images with equally many visible patches."""
+"""From visible patches to features: large batches of images with equally many visible patches.
+
+Symbols: V views, n images, K patches kept of an image, P values of a patch, T tokens before the patches', D width.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fl_sparse.errors import InputError, nearest
 from fl_sparse.features.pooled import Features
-from fl_sparse.shard.image_shard import ImageShard
+
+if TYPE_CHECKING:
+    from fl_sparse.shard.image_shard import ImageShard
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+class VisibleEncoder(Protocol):
+    """What encodes visible patches: `fl_sparse.encoder.Encoder`, or a stand-in."""
+
+    @property
+    def spec(self) -> Any:
+        """A description with ``width``, D, and ``name``."""
+
+    @property
+    def device(self) -> Any:
+        """The torch device that it works on."""
+
+    def tokens(self, patches: NDArray[np.uint8], kept: NDArray[np.int64]) -> Any:
+        """Return a float32 tensor (B, T+K, D) of patches uint8 (B, K, P) at places int64 (B, K)."""
 
 
 def compute_features(
-    encoder: Any,
+    encoder: VisibleEncoder,
     shard: ImageShard,
     *,
     precision: str = "float32",
@@ -24,42 +48,62 @@ def compute_features(
     Parameters
     ----------
     encoder
-        Has ``spec.width`` D and ``tokens(patches (B, K, P), kept (B, K))`` → (B, T+K, D), the class token first.
+        Puts its class token first; without one, the mean stands in for it.
     shard
         Visible patches; images may have different numbers of them.
     precision
         ``float32``, or ``bfloat16`` for matrix products in that type.
     batch_tokens
-        Tokens encoded at a time; images of equal K are batched together, so that none is padded.
+        Tokens encoded at a time. Images of equal K go together, so that none is padded; those of smallest K first.
     progress
-        Told (images done, images in all) after each batch.
+        Told (views of images done, in all) after each batch.
 
     Returns
     -------
-    Class token and mean of the kept tokens, float32 (V, n, D). A model without a class token has its mean twice.
+    Features
+        Class token and mean of the kept patches' tokens, float32 (V, n, D).
+
+    Raises
+    ------
+    InputError
+        For an unknown precision, or an image whose features are not finite, named by its row in the shard.
     """
     import torch
 
-    lengths = shard.lengths.reshape(-1)
-    total, width = len(lengths), int(encoder.spec.width)
-    cls = np.empty((total, width), dtype=np.float32)
-    mean = np.empty((total, width), dtype=np.float32)
-    device = str(getattr(encoder, "device", "cpu")).partition(":")[0]
-    done = 0
-    for kept_count in np.unique(lengths):
-        rows = np.flatnonzero(lengths == kept_count)
-        batch = max(1, batch_tokens // (int(kept_count) + 1))
-        for start in range(0, len(rows), batch):
-            chosen = rows[start : start + batch]
-            places = shard.offsets[chosen][:, None] + np.arange(kept_count)
-            patches, kept = shard.patches[places], shard.kept[places].astype(np.int64)
-            with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-                tokens = encoder.tokens(patches, kept)
-            visible = tokens[:, tokens.shape[1] - int(kept_count) :].float()
-            mean[chosen] = visible.mean(dim=1).cpu().numpy()
-            cls[chosen] = tokens[:, 0].float().cpu().numpy() if tokens.shape[1] > kept_count else mean[chosen]
+    if precision not in PRECISIONS:
+        raise InputError(f"unknown precision {precision!r}{nearest(precision, PRECISIONS)}")
+    lengths, width = shard.lengths.reshape(-1), int(encoder.spec.width)
+    cls, mean = (np.empty((len(lengths), width), dtype=np.float32) for _ in range(2))
+    device, done = torch.device(encoder.device).type, 0
+    for count in np.unique(lengths).tolist():
+        alike = np.flatnonzero(lengths == count)
+        images = max(1, batch_tokens // (count + 1))
+        for start in range(0, len(alike), images):
+            chosen = alike[start : start + images]
+            places = shard.offsets[chosen][:, None] + np.arange(count)
+            with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+                tokens = encoder.tokens(shard.patches[places], shard.kept[places].astype(np.int64)).float()
+                patches = tokens[:, tokens.shape[1] - count :].mean(dim=1)
+                first = tokens[:, 0] if tokens.shape[1] > count else patches
+            cls[chosen], mean[chosen] = first.cpu().numpy(), patches.cpu().numpy()
+            _check_finite(encoder, shard, chosen, cls, mean)
             done += len(chosen)
             if progress is not None:
-                progress(done, total)
+                progress(done, len(lengths))
     shape = (shard.num_views, shard.num_images, width)
     return Features(cls.reshape(shape), mean.reshape(shape))
+
+
+def _check_finite(
+    encoder: VisibleEncoder,
+    shard: ImageShard,
+    chosen: NDArray[np.int64],
+    cls: NDArray[np.float32],
+    mean: NDArray[np.float32],
+) -> None:
+    finite = np.isfinite(cls[chosen]).all(axis=1) & np.isfinite(mean[chosen]).all(axis=1)
+    if not finite.all():
+        image = int(chosen[~finite][0]) % shard.num_images
+        raise InputError(
+            f"encoder {encoder.spec.name} gives features that are not finite for image {image} of the shard"
+        )

@@ -1,4 +1,7 @@
-"""Stored features: written once by whichever process comes first, read by memory-mapping, checked by their hash."""
+"""Stored features: written once by whichever process comes first, memory-mapped afterwards, checked by their hash.
+
+The file is safetensors; reading it needs NumPy alone, since a device opens it in a new process for every message.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +9,44 @@ import fcntl
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
 from fl_sparse.features.pooled import Features
 
 log = logging.getLogger("fl_sparse.features")
 
+LENGTH_BYTES = 8
+"""A safetensors file starts with the length of its JSON header, little-endian."""
+
 
 def feature_key(shard_digest: str, encoder_digest: str, precision: str) -> str:
-    """Return the name of the features that follow from a shard, an encoder and the arithmetic."""
+    """Return the name, a SHA-256 in hex, of the features that follow from a shard, an encoder and the arithmetic."""
     return hashlib.sha256("\n".join((shard_digest, encoder_digest, precision)).encode()).hexdigest()
 
 
 def stored_features(folder: Path, key: str, compute: Callable[[], Features]) -> Features:
-    """Return the features under a key, memory-mapped; computed and written once, across processes.
+    """Return the features under a key, memory-mapped and read-only; computed once among all processes of the machine.
 
-    A file whose bytes do not match its hash is named on the log and rebuilt.
+    A file whose bytes do not match its hash is named on the log and replaced.
+
+    Parameters
+    ----------
+    folder
+        Where features are kept; made if it is missing.
+    key
+        From `feature_key`.
+    compute
+        Called if nothing good is stored, while this process holds the key's lock.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written, or what was written cannot be read back.
     """
     path = folder / f"{key}.safetensors"
     found = _read(path)
@@ -37,70 +54,69 @@ def stored_features(folder: Path, key: str, compute: Callable[[], Features]) -> 
         return found
     folder.mkdir(parents=True, exist_ok=True)
     with locked(path):
-        found = _read(path)
+        # Another process may have written it while this one waited.
+        found = _read(path, say=False)
         if found is None:
             _write(path, compute())
             found = _read(path)
     if found is None:
-        raise OSError(f"{path} cannot be read back")
+        raise OSError(f"stored features {path} cannot be read back")
     return found
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a file's lock among all processes of this machine; it is released when its holder ends, however."""
+    """Hold a file's lock among all processes of the machine; the system releases it when its holder ends, however."""
     with path.with_suffix(".lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(handle, fcntl.LOCK_UN)
+        yield
 
 
 def _write(path: Path, features: Features) -> None:
-    cls, mean = np.ascontiguousarray(features.cls), np.ascontiguousarray(features.mean)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        save_file({"cls": cls, "mean": mean}, name, metadata={"sha256": _digest(cls, mean)})
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    """Write features so that a reader finds all or nothing; the caller holds the lock, so one name is enough."""
+    from safetensors.numpy import save_file
+
+    tensors = {"cls": np.ascontiguousarray(features.cls), "mean": np.ascontiguousarray(features.mean)}
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata={"sha256": _digest(Features(**tensors))})
+    partial.replace(path)
 
 
-def _digest(cls: NDArray[np.float32], mean: NDArray[np.float32]) -> str:
-    digest = hashlib.sha256(repr(cls.shape).encode())
-    digest.update(np.ascontiguousarray(cls).data)
-    digest.update(np.ascontiguousarray(mean).data)
+def _digest(features: Features) -> str:
+    digest = hashlib.sha256()
+    for tensor in (features.cls, features.mean):
+        digest.update(repr(tensor.shape).encode())
+        digest.update(tensor.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
-def _read(path: Path) -> Features | None:
-    """Map a file; None if it is absent or damaged."""
-    if not path.exists():
-        return None
+def _read(path: Path, *, say: bool = True) -> Features | None:
+    """Map a file; None if it is absent, or damaged, which is said on the log."""
     try:
         features, digest = _map(path)
-        if _digest(features.cls, features.mean) == digest:
+        if _digest(features) == digest:
             return features
         reason = "its bytes do not match its hash"
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error)
-    log.warning("stored features %s are damaged (%s): computing them again", path, reason)
+        reason = f"{type(error).__name__}: {error}"
+    if say:
+        log.warning("stored features %s are damaged (%s); computing them again", path, reason)
     return None
 
 
 def _map(path: Path) -> tuple[Features, str]:
+    """Return a file's tensors, memory-mapped, and the hash its header states."""
     with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size > path.stat().st_size:
+        length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+        if length > path.stat().st_size:
             raise ValueError("its header is longer than the file")
-        header = json.loads(file.read(size))
-    arrays = {}
-    for name in ("cls", "mean"):
-        entry = header[name]
-        arrays[name] = np.memmap(
-            path, dtype="<f4", mode="r", offset=8 + size + int(entry["data_offsets"][0]), shape=tuple(entry["shape"])
-        )
-    return Features(arrays["cls"], arrays["mean"]), str(header["__metadata__"]["sha256"])
+        header = json.loads(file.read(length))
+
+    def tensor(name: str) -> NDArray[np.float32]:
+        offset = LENGTH_BYTES + length + int(header[name]["data_offsets"][0])
+        shape = tuple(header[name]["shape"])
+        return np.asarray(np.memmap(path, dtype="<f4", mode="r", offset=offset, shape=shape))
+
+    return Features(tensor("cls"), tensor("mean")), str(header["__metadata__"]["sha256"])
