@@ -154,7 +154,10 @@ def _holds_images(kind: "pa.DataType") -> bool:
 
     if pa.types.is_struct(kind):
         position = kind.get_field_index("bytes")
-        return position >= 0 and _holds_images(kind.field(position).type)
+        if position < 0:
+            return False
+        inner = kind.field(position).type
+        return bool(pa.types.is_null(inner)) or _holds_images(inner)  # no type: every row holds a path instead
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 

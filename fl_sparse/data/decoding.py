@@ -66,7 +66,7 @@ def rgb_pixels(image: "Image", where: str) -> Pixels:
         return np.asarray(image)
     try:
         # By way of RGBA, since a palette with transparency warns when its alpha is thrown away in one step.
-        straight = image.convert("RGBA") if image.mode in ("P", "PA", "LA", "La", "RGBa") else image
+        straight = image.convert("RGBA") if image.mode in ("P", "PA", "LA", "RGBa") else image
         return np.asarray(straight.convert("RGB"))
     except ValueError as error:
         raise InputError(f"{where}: cannot convert {image.mode} pixels to RGB") from error
@@ -76,6 +76,9 @@ def alpha_validity(image: "Image") -> NDArray[np.bool_] | None:
     """Return bool (H, W), True where alpha > 0, or None for an image without transparency."""
     if not image.has_transparency_data:
         return None
+    if image.mode.startswith("I"):
+        # 16-bit grey has no alpha channel but may name one transparent level, which Pillow does not convert.
+        return np.asarray(np.asarray(image) != image.info["transparency"], dtype=np.bool_)
     return np.asarray(image.convert("RGBA").getchannel("A")) > 0
 
 

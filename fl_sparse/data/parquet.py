@@ -51,4 +51,4 @@ def _read_split(folder: Path, split: str) -> ImageTable:
         raise InputError(f"{folder}: the parts of {split!r} have different columns; expected the same in every part")
     where = str(parts[0]) if len(parts) == 1 else str(folder / f"{split}-*.parquet")
     features = stored_features(tables[0].schema)
-    return ImageTable(where, pa.concat_tables(tables), features, digest.hexdigest(), folder)
+    return ImageTable(where, pa.concat_tables(tables), features, digest.hexdigest(), (folder,))

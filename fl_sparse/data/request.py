@@ -1,5 +1,6 @@
 """What a user asks of a data source."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,3 +44,10 @@ class SourceRequest:
         if not folder.is_dir():
             raise InputError(f"data-dir {self.data_dir!r}: no such folder")
         return folder
+
+    def download_folder(self) -> Path:
+        """Return where a source downloads to: data-dir, or the user's cache."""
+        if self.data_dir:
+            return Path(self.data_dir).expanduser()
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(cache) / "fl-sparse"

@@ -2,11 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from fl_sparse.data.cifar import CIFAR10, CIFAR100, cifar_loader
+from fl_sparse.data.class_folders import load_imagefolder
 from fl_sparse.data.digits import load_digits
+from fl_sparse.data.hugging_face import PREFIX, load_hugging_face
 from fl_sparse.data.images import ImageSet
 from fl_sparse.data.parquet import load_parquet
+from fl_sparse.data.remote_sensing import load_aid, load_resisc45
 from fl_sparse.data.request import SourceRequest
+from fl_sparse.data.torchvision_sets import TORCHVISION_SETS, torchvision_loader
 from fl_sparse.errors import InputError, nearest
 
 
@@ -43,7 +49,27 @@ SOURCES: Mapping[str, SourceInfo] = {
         needs_data_dir=True,
         has_columns=True,
     ),
+    "imagefolder": SourceInfo(
+        "class folders of images, in train/ and test/ or split 85/15", load_imagefolder, needs_data_dir=True
+    ),
+    "resisc45": SourceInfo(
+        "NWPU-RESISC45 class folders, split 27,000/4,500 (seeded)", load_resisc45, needs_data_dir=True
+    ),
+    "aid": SourceInfo("AID class folders, split 8,500/1,500 (seeded)", load_aid, needs_data_dir=True),
+    "cifar10": SourceInfo("CIFAR-10, 50,000/10,000 32x32 images", cifar_loader(CIFAR10), needs_network=True),
+    "cifar100": SourceInfo("CIFAR-100, 50,000/10,000 32x32 images", cifar_loader(CIFAR100), needs_network=True),
+    **{
+        name: SourceInfo(known.description, torchvision_loader(known), needs_network=True)
+        for name, known in TORCHVISION_SETS.items()
+    },
+    f"{PREFIX}NAME": SourceInfo(
+        "any image set of the Hugging Face hub by name (hf:NAME:CONFIGURATION for one of several)",
+        load_hugging_face,
+        needs_network=True,
+        has_columns=True,
+    ),
 }
+"""Every source by the name that `dataset` takes; the last stands for all names that start with ``hf:``."""
 
 
 def load_images(
@@ -60,7 +86,7 @@ def load_images(
     Parameters
     ----------
     dataset
-        A name of `SOURCES`.
+        A name of `SOURCES`, or ``hf:NAME``.
     data_dir
         Folder with the data, or where to download it; may be empty for sources that need none.
     data_seed
@@ -73,7 +99,7 @@ def load_images(
     InputError
         If the name is unknown, the data is missing or damaged, or a column does not fit.
     """
-    info = SOURCES.get(dataset)
+    info = SOURCES.get(f"{PREFIX}NAME" if dataset.startswith(PREFIX) else dataset)
     if info is None:
         raise InputError(f"unknown dataset {dataset!r}{nearest(dataset, SOURCES)}")
     request = SourceRequest(dataset, data_dir, data_seed, image_column, label_column, id_column)
@@ -82,4 +108,6 @@ def load_images(
         for key, value in asked.items():
             if value:
                 raise InputError(f"{key} {value!r}: dataset {dataset!r} has no columns; it must be empty")
+        if data_dir and (Path(data_dir) / "train.parquet").is_file():
+            raise InputError(f"data-dir {data_dir!r} holds train.parquet: expected dataset 'parquet', not {dataset!r}")
     return info.load(request)

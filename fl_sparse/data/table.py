@@ -37,15 +37,15 @@ class ImageTable:
         Hugging Face features by column.
     digest
         SHA-256 of the stored table, in hexadecimal.
-    folder
-        Where images given by a path instead of bytes lie.
+    folders
+        Where images given by a path instead of bytes may lie; relative paths start at the first.
     """
 
     where: str
     table: "pa.Table"
     features: columns.Features
     digest: str
-    folder: Path
+    folders: tuple[Path, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class TableImages:
     ids: NDArray[Any] | None
     fingerprint: str
     where: str
-    folder: Path
+    folders: tuple[Path, ...]
     image_cells: "pa.ChunkedArray"
     mask_cells: "pa.ChunkedArray | None"
 
@@ -93,10 +93,10 @@ class TableImages:
             return bytes(cell)
         if path is None:
             raise InputError(f"{where}: no image in this row; expected bytes or a path")
-        file: Path = (self.folder / path).resolve()
+        file: Path = (self.folders[0] / path).resolve()
         # A table from elsewhere must not make us read any file of this machine.
-        if not file.is_relative_to(self.folder.resolve()):
-            raise InputError(f"{where}: image path {path!r} leads out of {self.folder}")
+        if not any(file.is_relative_to(folder.resolve()) for folder in self.folders):
+            raise InputError(f"{where}: image path {path!r} leads out of {self.folders[0]}")
         return file
 
 
@@ -139,7 +139,7 @@ def table_images(name: str, splits: Mapping[str, ImageTable], request: SourceReq
             ids=columns.read_ids(split.table, request.id_column, split.where),
             fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
             where=split.where,
-            folder=split.folder,
+            folders=split.folders,
             image_cells=split.table.column(image),
             mask_cells=None if mask is None else split.table.column(mask),
         )
