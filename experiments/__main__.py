@@ -1,4 +1,4 @@
-"""``python -m experiments COMMAND``: run a federation."""
+"""``python -m experiments COMMAND``: run a federation, or compare several."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from experiments import run
+from experiments.compare import command as compare
 from fl_sparse.errors import InputError
 
 
@@ -14,8 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code: 0, or 2 after one line on standard error."""
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
-    for module in (run,):
-        name = module.__name__.rpartition(".")[2]
+    for name, module in (("run", run), ("compare", compare)):
         command = commands.add_parser(
             name,
             help=module.SUMMARY,

@@ -53,6 +53,8 @@ class RunConfig:
     image_column: str = _key("", "image column of a table ('' = found by its type)")
     label_column: str = _key("", "label column of a table ('' = label)")
     id_column: str = _key("", "column that names the client an image belongs to (partition natural)")
+    folds: int = _key(0, "test on one of so many folds of all images (0 = the source's own test images)")
+    fold: int = _key(0, "the fold held out, from 0")
     num_clients: int = _key(0, "clients of the federation (0 = one a node; 4 in-process)")
     clients_per_round: int = _key(0, "clients drawn each round (0 = all)")
     partition: str = _key("iid", "how images are split over clients", PARTITIONS)
@@ -119,6 +121,8 @@ class RunConfig:
         for name in ("learning_rate", "alpha", "reply_timeout"):
             value = getattr(self, name)
             _check(kebab(name), value, math.isfinite(value) and value > 0, "a positive number")
+        _check("folds", self.folds, self.folds == 0 or self.folds >= 2, "0, or 2 or more")
+        _check("fold", self.fold, 0 <= self.fold < max(1, self.folds), f"0 to {max(1, self.folds) - 1}")
         _check("momentum", self.momentum, 0.0 <= self.momentum < 1.0, "0 to below 1")
         _check("proximal", self.proximal, math.isfinite(self.proximal) and self.proximal >= 0, "0 or more")
         if self.num_clients and self.clients_per_round > self.num_clients:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse.config import RunConfig
+from fl_sparse.data.folds import held_out_fold
 from fl_sparse.data.images import ImageSet
 from fl_sparse.data.partition import partition
 from fl_sparse.data.sources import load_images
@@ -61,7 +62,7 @@ class SplitLabels:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The server's images: validation (on which everything is decided) and test; and how it split the training images."""
+    """The server's images: validation, on which everything is decided, and test; and its split of the training images."""
 
     validation: FeatureTable
     test: FeatureTable
@@ -88,6 +89,8 @@ def holdings(config: RunConfig, num_clients: int) -> Holdings:
         label_column=config.label_column,
         id_column=config.id_column,
     )
+    if config.folds:
+        train, test = held_out_fold(train, test, folds=config.folds, fold=config.fold, data_seed=config.data_seed)
     kept, validation = validation_split(train.labels, data_seed=config.data_seed)
     local = partition(
         config.partition,

@@ -1,0 +1,151 @@
+"""Compare runs: recipes x varied keys x seeds on the same data, into two tables.
+
+Each cell is an ordinary run in DIR/cells, so a comparison that was cut off goes on where it stopped: finished cells are
+kept, an unfinished one is resumed. With --tune key=v1,v2,… the key's value is chosen for each line by validation
+accuracy with the first seed, never on the test set; the other seeds run with the chosen value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments.compare.execute import Outcome, Told, run_cells
+from experiments.compare.grid import Axis, Cell, Line, lines, manifest, parse_axis
+from experiments.compare.tables import cell_rows, line_rows, write_csv
+from experiments.recipes import recipe_names
+from fl_sparse.config import FIELDS, Scalar, parse_override
+from fl_sparse.errors import InputError
+from server.files import write_atomically
+from strategies.registry import assignment_rule
+
+SUMMARY = "run a grid of recipes, keys and seeds, and tabulate it"
+
+
+def epilog() -> str:
+    """Return the part of ``--help`` with examples."""
+    return "\n".join(
+        [
+            "recipes: " + ", ".join(recipe_names()),
+            "",
+            "examples:",
+            "  python -m experiments compare demo --vary strategy=ist,fedavg --seeds 3 --out results/first",
+            "  python -m experiments compare demo --vary num-subnets=1,2,4 --vary mask-ratio=0,0.5 --out results/grid",
+            "  python -m experiments compare demo --tune learning-rate=0.0003,0.001 --seeds 3 --out results/tuned",
+        ]
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("recipes", nargs="+", metavar="RECIPE", help="recipes by name or path")
+    parser.add_argument("-c", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="for all cells")
+    parser.add_argument(
+        "--vary", action="append", default=[], metavar="KEY=V1,V2,…", help="values to combine; quote one with commas"
+    )
+    parser.add_argument("--seeds", type=int, default=1, metavar="K", help="seeds 0 to K-1 (default 1)")
+    parser.add_argument("--tune", default="", metavar="KEY=V1,V2,…", help="choose a key's value on validation")
+    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="cells at a time (default 1)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the comparison's folder")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the comparison; print its summary."""
+    if args.seeds < 1 or args.jobs < 1:
+        raise InputError(f"--seeds {args.seeds} --jobs {args.jobs}: expected 1 or more of each")
+    overrides = dict(parse_override(text) for text in args.overrides)
+    made = lines(args.recipes, overrides, [parse_axis(text, "--vary") for text in args.vary])
+    tuned = parse_axis(args.tune, "--tune") if args.tune else None
+    for line in made:
+        assignment_rule(line.config())
+    folder = Path(args.out)
+    _open(folder, manifest(made, args.seeds, tuned))
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    console = Console()
+
+    def told(text: str) -> None:
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    chosen = _tune(made, tuned, folder, args.jobs, told) if tuned is not None else {}
+    cells = [
+        Cell(line, line.config(**dict(chosen.get(line, ())), seed=seed), seed, chosen.get(line, ()))
+        for line in made
+        for seed in range(args.seeds)
+    ]
+    outcomes = run_cells(cells, folder / "cells", jobs=args.jobs, told=told)
+    write_csv(folder / "comparison.csv", cell_rows(outcomes))
+    rows = line_rows(outcomes)
+    write_csv(folder / "summary.csv", rows)
+    _show(console, rows, folder)
+    return 1 if any(outcome.failure for outcome in outcomes) else 0
+
+
+def _open(folder: Path, described: str) -> None:
+    """Create the folder, or accept one of the same comparison.
+
+    Raises
+    ------
+    InputError
+        If it holds another comparison, or something else.
+    """
+    known = folder / "grid.json"
+    if known.exists():
+        if known.read_text(encoding="utf-8") != described:
+            raise InputError(f"{folder} holds another comparison; choose another folder")
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} already holds something that is no comparison")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(known, described.encode())
+
+
+def _tune(
+    made: Sequence[Line], axis: Axis, folder: Path, jobs: int, told: Told
+) -> dict[Line, tuple[tuple[str, Scalar], ...]]:
+    """Choose a key's value for each line, by validation accuracy with the first seed (the first of equals)."""
+    told(f"choosing {axis.key} of {', '.join(map(str, axis.values))} on validation")
+    cells = [
+        Cell(line, line.config(**{axis.key: value}, seed=0), 0, ((axis.key, value),))
+        for line in made
+        for value in axis.values
+    ]
+    outcomes = run_cells(cells, folder / "cells", jobs=jobs, told=told)
+    write_csv(folder / "tuning.csv", cell_rows(outcomes))
+    best: dict[Line, Outcome] = {}
+    for outcome in outcomes:
+        if outcome.summary is None or outcome.summary["validation_accuracy"] is None:
+            continue
+        known = best.get(outcome.cell.line)
+        if known is None or outcome.summary["validation_accuracy"] > (known.summary or {})["validation_accuracy"]:
+            best[outcome.cell.line] = outcome
+    return {line: outcome.cell.tuned for line, outcome in best.items()}
+
+
+def _show(console: Console, rows: Sequence[dict[str, Any]], folder: Path) -> None:
+    table = Table(title="test accuracy at the round chosen on validation, %")
+    table.add_column("run", overflow="fold")
+    for name in ("seeds", "mean", "± 95 %", "final", "MB sent"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        keys = [key for key in row if key in FIELDS]
+        sent = None if row["bytes_down"] is None else (row["bytes_down"] + row["bytes_up"]) / 1e6
+        table.add_row(
+            " ".join([row["recipe"], *(f"{key}={row[key]}" for key in keys)]),
+            str(row["seeds"]) + (f" ({row['failed']} failed)" if row["failed"] else ""),
+            _percent(row["accuracy_mean"]),
+            _percent(row["accuracy_interval"]),
+            _percent(row["final_accuracy_mean"]),
+            "" if sent is None else f"{sent:.1f}",
+        )
+    console.print(table)
+    console.print(f"tables: {folder / 'comparison.csv'}, {folder / 'summary.csv'}", soft_wrap=True, highlight=False)
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.2f}"

@@ -1,0 +1,113 @@
+"""The cells of a comparison: every recipe, with every combination of the varied keys, for every seed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.recipes import find_recipe
+from fl_sparse.config import FIELDS, RunConfig, Scalar, from_mapping, parse_value, to_mapping, toml_scalar
+from fl_sparse.errors import InputError, nearest
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A key and the values it takes."""
+
+    key: str
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the summary: a recipe with one combination of the varied keys, whatever the seed."""
+
+    recipe: str
+    varied: tuple[tuple[str, Scalar], ...]
+    base: tuple[tuple[str, Scalar], ...]
+
+    def config(self, **changes: Scalar) -> RunConfig:
+        """Return the run's configuration; ``changes`` have kebab-case keys with underscores."""
+        values: dict[str, Any] = dict(self.base) | dict(self.varied)
+        values |= {key.replace("_", "-"): value for key, value in changes.items()}
+        return from_mapping(values, source=f"recipe {self.recipe}")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the comparison."""
+
+    line: Line
+    config: RunConfig
+    seed: int
+    tuned: tuple[tuple[str, Scalar], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The cell's folder: recipe, varied and tuned values, seed."""
+        parts = [self.line.recipe, *(f"{key}={_plain(value)}" for key, value in (*self.line.varied, *self.tuned))]
+        return re.sub(r"[^A-Za-z0-9=.+-]+", "_", ",".join([*parts, f"seed={self.seed}"]).replace(",", "__"))
+
+
+def parse_axis(text: str, option: str) -> Axis:
+    """Parse ``key=v1,v2,…``; a value that holds commas is quoted.
+
+    Raises
+    ------
+    InputError
+        For an unknown key, no value, or the same value twice.
+    """
+    key, equals, raw = text.partition("=")
+    if not equals or key not in FIELDS:
+        raise InputError(f"{option} {text!r}: unknown key {key!r}{nearest(key, FIELDS)}")
+    if key == "seed":
+        raise InputError(f"{option} {text!r}: seeds are counted by --seeds")
+    fields = next(csv.reader(io.StringIO(raw), skipinitialspace=True), [])
+    values = tuple(parse_value(key, part.strip()) for part in fields)
+    if not values or len(set(values)) < len(values):
+        raise InputError(f"{option} {text!r}: expected different values, separated by commas")
+    return Axis(key, values)
+
+
+def lines(recipes: Sequence[str], overrides: Mapping[str, Scalar], axes: Sequence[Axis]) -> list[Line]:
+    """Return the lines of a comparison, each checked as a configuration.
+
+    Raises
+    ------
+    InputError
+        For a recipe named twice, a key varied twice, or a configuration that is refused.
+    """
+    keys = [axis.key for axis in axes]
+    if len(set(keys)) < len(keys):
+        raise InputError(f"--vary names {next(key for key in keys if keys.count(key) > 1)} twice")
+    made: list[Line] = []
+    for recipe in recipes:
+        name, values = find_recipe(recipe)
+        if any(line.recipe == name for line in made):
+            raise InputError(f"recipe {name!r} is named twice")
+        base = tuple({**values, **overrides}.items())
+        for combination in itertools.product(*(axis.values for axis in axes)):
+            made.append(Line(name, tuple(zip(keys, combination, strict=True)), base))
+    for line in made:
+        line.config()
+    return made
+
+
+def manifest(lines: Sequence[Line], seeds: int, tuned: Axis | None) -> str:
+    """Return what a comparison is, as JSON: two comparisons are the same if these are."""
+    described = {
+        "lines": [{"recipe": line.recipe, "config": to_mapping(line.config())} for line in lines],
+        "seeds": seeds,
+        "tune": None if tuned is None else {tuned.key: list(tuned.values)},
+    }
+    return json.dumps(described, indent=1) + "\n"
+
+
+def _plain(value: Scalar) -> str:
+    return value if isinstance(value, str) else toml_scalar(value)
