@@ -1,6 +1,9 @@
 """Any data set of the Hugging Face hub, or a local folder that `datasets` can read, by name."""
 
+import contextlib
 import hashlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,8 @@ def load_hugging_face(request: SourceRequest) -> tuple[ImageSet, ImageSet]:
     if not name:
         raise InputError(f"dataset {request.dataset!r}: expected hf:NAME, such as hf:owner/images")
     try:
-        found = datasets.load_dataset(name, configuration or None, cache_dir=request.data_dir or None)
+        with _quiet_retries():
+            found = datasets.load_dataset(name, configuration or None, cache_dir=request.data_dir or None)
     except Exception as error:  # the hub, the network and every file format fail in their own ways
         raise InputError(
             f"dataset {request.dataset!r} could not be loaded ({' '.join(str(error).split())}); "
@@ -53,6 +57,18 @@ def load_hugging_face(request: SourceRequest) -> tuple[ImageSet, ImageSet]:
     if test is not None:
         splits["test"] = _table(request.dataset, test, found[test], folders)
     return table_images(Path(name).name if Path(name).is_dir() else name, splits, request)
+
+
+@contextlib.contextmanager
+def _quiet_retries() -> Iterator[None]:
+    """Keep the hub's client from a line per retry: what it fails at ends in our one line."""
+    log = logging.getLogger("huggingface_hub")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _table(dataset: str, split: str, rows: Any, folders: tuple[Path, ...]) -> ImageTable:

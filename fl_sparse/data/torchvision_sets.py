@@ -1,7 +1,7 @@
 """Image sets that torchvision downloads and reads."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +100,15 @@ def torchvision_loader(known: TorchvisionSet) -> Callable[[SourceRequest], tuple
         train = _part(request, known, "train", known.train)
         if known.test is None:
             return drawn_test_split(train, request.dataset, data_seed=request.data_seed, test_share=TEST_SHARE)
-        return train, _part(request, known, "test", known.test)
+        test = _part(request, known, "test", known.test)
+        # Where torchvision names no classes, they are counted, and a part may lack the last one.
+        classes = max(train.classes, test.classes, key=len)
+        return replace(train, classes=classes), replace(test, classes=classes)
 
     return load
 
 
-def _part(request: SourceRequest, known: TorchvisionSet, split: str, arguments: Mapping[str, Any]) -> ImageSet:
+def _part(request: SourceRequest, known: TorchvisionSet, split: str, arguments: Mapping[str, Any]) -> TorchvisionImages:
     root = request.download_folder()
     dataset = _open(request.dataset, known, root, arguments)
     labels = _labels(dataset)

@@ -1,7 +1,9 @@
+import json
 import urllib.error
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fl_sparse.data.sources import SOURCES, load_images
 from fl_sparse.data.torchvision_sets import TORCHVISION_SETS
@@ -93,6 +95,66 @@ def test_eurosat_is_split(tmp_path, class_folders, no_network):
     position = train.source.dataset.samples.index((str(tmp_path / "eurosat" / "2750" / "River" / "River_007.png"), 1))
     with pytest.raises(InputError, match=f"eurosat train, image {position}: cannot read the image"):
         train.source.pixels(position)
+
+
+def write_split_files(root, dataset, png):
+    """Write an image of each of three classes for either part, as torchvision keeps a set."""
+    names = {"train": ["a/1", "b/2", "c/3"], "test": ["a/4", "b/5", "c/6"]}
+    files = {}
+    if dataset == "dtd":
+        for split, images in names.items():
+            files[f"dtd/dtd/labels/{split}1.txt"] = "".join(f"{name}.jpg\n" for name in images)
+        folder = "dtd/dtd/images"
+    elif dataset == "food101":
+        for split, images in names.items():
+            listed = {label: [name for name in images if name[0] == label] for label in "abc"}
+            files[f"food-101/meta/{split}.json"] = json.dumps(listed)
+        folder = "food-101/images"
+    elif dataset == "pets":
+        names = {split: [name.replace("/", "_") for name in images] for split, images in names.items()}
+        for split, images in names.items():
+            lines = "".join(f"{name} {'abc'.index(name[0]) + 1} 1 1\n" for name in images)
+            files[f"oxford-iiit-pet/annotations/{'trainval' if split == 'train' else split}.txt"] = lines
+        folder = "oxford-iiit-pet/images"
+    else:
+        names = {split: [name.replace("/", "_") for name in images] for split, images in names.items()}
+        for split, images in names.items():
+            lines = "".join(f"{name} {name[0]}\n" for name in images)
+            split = "trainval" if split == "train" else split
+            files[f"fgvc-aircraft-2013b/data/images_variant_{split}.txt"] = lines
+        files["fgvc-aircraft-2013b/data/variants.txt"] = "a\nb\nc\n"
+        folder = "fgvc-aircraft-2013b/data/images"
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    for name in names["train"] + names["test"]:
+        image = root / folder / f"{name}.jpg"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.write_bytes(png(int(name[-1])))
+
+
+@pytest.mark.parametrize("dataset", ["aircraft", "dtd", "food101", "pets"])
+def test_sets_of_listed_files(tmp_path, png, pixels, no_network, dataset):
+    write_split_files(tmp_path, dataset, png)
+    train, test = load_images(dataset, str(tmp_path), data_seed=0)
+    assert train.labels.tolist() == test.labels.tolist() == [0, 1, 2]
+    assert len(train.classes) == 3
+    assert (train.pixels(2) == pixels(3)).all()
+    assert (test.pixels(0) == pixels(4)).all()
+
+
+def test_traffic_signs(tmp_path, pixels, no_network):
+    signs = {"Training/00000/1.ppm": 1, "Training/00001/2.ppm": 2, "Final_Test/Images/3.ppm": 3}
+    for path, seed in signs.items():
+        file = tmp_path / "gtsrb" / "GTSRB" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels(seed)).save(file)
+    (tmp_path / "gtsrb" / "GT-final_test.csv").write_text("Filename;ClassId\n3.ppm;2\n")
+    train, test = load_images("gtsrb", str(tmp_path), data_seed=0)
+    assert train.labels.tolist() == [0, 1]
+    assert test.labels.tolist() == [2]
+    assert train.classes == test.classes == ("0", "1", "2")
+    assert (test.pixels(0) == pixels(3)).all()
 
 
 def test_every_torchvision_set_exists_there():

@@ -120,6 +120,12 @@ def test_hugging_face_without_a_network_or_a_name(tmp_path, monkeypatch):
         load_images("hf:", "", data_seed=0)
 
 
+def test_hugging_face_needs_training_images(tmp_path, write_parquet):
+    write_parquet(tmp_path / "set" / "test.parquet", label=[0, 1])
+    with pytest.raises(InputError, match="no split 'train' among: test"):
+        load_images(f"hf:{tmp_path / 'set'}", str(tmp_path / "cache"), data_seed=0)
+
+
 def test_unknown_names():
     with pytest.raises(InputError, match=r"^unknown dataset 'cifar-10'; did you mean 'cifar10'\?$"):
         load_images("cifar-10", "", data_seed=0)

@@ -80,6 +80,12 @@ def test_numbered_parts_are_read_in_order(tmp_path, write_parquet):
     assert train.pixels(2)[0, 0, 0] == 0
 
 
+def test_parts_of_different_columns(tmp_path, write_parquet):
+    write_parquet(tmp_path / "train-0.parquet", label=[0, 1])
+    write_parquet(tmp_path / "train-1.parquet", label=["a", "b"])
+    assert "the parts of 'train' have different columns" in message(tmp_path)
+
+
 def test_without_test_images_some_are_held_out(tmp_path, write_parquet):
     write_parquet(tmp_path / "train.parquet", label=[0] * 40 + [1] * 60)
     train, test = load(tmp_path)
