@@ -81,7 +81,7 @@ def load_encoder(name: str, *, normalization: str = "model", device: str = "cpu"
     return Encoder(spec, model.to(device), mean=mean, std=std)
 
 
-def untrained_encoder(spec: EncoderSpec, *, seed: int, normalization: str = "model") -> Encoder:
+def untrained_encoder(spec: EncoderSpec, *, seed: int, normalization: str = "model", device: str = "cpu") -> Encoder:
     """Return the same architecture as it is before pretraining: the baseline of every probe."""
     import torch
 
@@ -91,7 +91,7 @@ def untrained_encoder(spec: EncoderSpec, *, seed: int, normalization: str = "mod
     model = build_model(spec.architecture, spec.options, spec.name)
     initialize_encoder(model, torch.Generator().manual_seed(seed))
     mean, std = parse_normalization(normalization, spec)
-    return Encoder(spec, model, mean=mean, std=std)
+    return Encoder(spec, model.to(device), mean=mean, std=std)
 
 
 def build_model(architecture: str, options: Mapping[str, Any], name: str) -> nn.Module:

@@ -1,0 +1,1 @@
+"""How much a frozen encoder's features tell about classes: nearest neighbours and linear probes."""
