@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from experiments import run
+from experiments import closed_form, run
 from experiments.compare import command as compare
 from fl_sparse.errors import InputError
 
@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code: 0, or 2 after one line on standard error."""
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
-    for name, module in (("run", run), ("compare", compare)):
+    for name, module in (("run", run), ("compare", compare), ("closed-form", closed_form)):
         command = commands.add_parser(
             name,
             help=module.SUMMARY,

@@ -62,7 +62,7 @@ class SplitLabels:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The server's images: validation, on which everything is decided, and test; and its split of the training images."""
+    """The server's validation images, on which everything is decided, its test images, and the split over clients."""
 
     validation: FeatureTable
     test: FeatureTable
