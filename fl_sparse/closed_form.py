@@ -49,9 +49,8 @@ def ridge(gram: Gram, penalty: float) -> tuple[NDArray[np.float64], NDArray[np.f
     width = len(gram.features)
     diagonal = np.full(width, float(penalty))
     diagonal[-1] = 0.0
-    solution: NDArray[np.float64] = np.linalg.solve(gram.features + np.diag(diagonal), gram.labels)
-    weight, bias = solution[:-1].T, solution[-1]
-    return weight, np.asarray(bias)
+    solution = np.linalg.solve(gram.features + np.diag(diagonal), gram.labels).astype(np.float64)
+    return solution[:-1].T, solution[-1]
 
 
 def class_means(gram: Gram) -> NDArray[np.float64]:

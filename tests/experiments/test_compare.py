@@ -1,0 +1,148 @@
+"""A comparison: its tables, going on, parallel cells, failures, and mistakes."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from experiments.__main__ import main
+
+SMALL = ["hidden-widths=24,20", "num-server-rounds=2", "local-steps=2", "batch-size=16", "num-clients=3"]
+
+
+def compare(encoder: str, out: Path, *more: str) -> int:
+    keys = [part for text in [f"encoder={encoder}", *SMALL] for part in ("-c", text)]
+    return main(["compare", "demo", *keys, "--out", str(out), *more])
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_grid_becomes_two_tables(tiny_encoder: str, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "grid"
+    assert (
+        compare(tiny_encoder, out, "--vary", "strategy=ist,fedavg", "--vary", "mask-ratio=0,0.5", "--seeds", "2") == 0
+    )
+    cells, lines = rows(out / "comparison.csv"), rows(out / "summary.csv")
+    assert len(cells) == 8
+    assert {(c["strategy"], c["mask-ratio"], c["seed"]) for c in cells} == {
+        (s, r, k) for s in ("ist", "fedavg") for r in ("0.0", "0.5") for k in "01"
+    }
+    assert {c["status"] for c in cells} == {"done"}
+    for line in lines:
+        own = [float(c["accuracy"]) for c in cells if all(c[k] == line[k] for k in ("strategy", "mask-ratio"))]
+        mean = sum(own) / 2
+        spread = math.sqrt(sum((value - mean) ** 2 for value in own))
+        assert float(line["accuracy_mean"]) == pytest.approx(mean)
+        assert float(line["accuracy_std"]) == pytest.approx(spread)
+        assert float(line["accuracy_interval"]) == pytest.approx(12.7062 * spread / math.sqrt(2), rel=1e-4)
+    shown = capsys.readouterr().out
+    table = [line for line in shown.splitlines() if line[:1] in "┏┃┡│└"]
+    assert len(table) == 8
+    assert max(map(len, table)) <= 80
+
+
+def test_finished_cells_are_kept(tiny_encoder: str, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "grid"
+    assert compare(tiny_encoder, out, "--vary", "num-subnets=1,2") == 0
+    stamps = {path: path.stat().st_mtime_ns for path in (out / "cells").rglob("summary.json")}
+    first = (out / "comparison.csv").read_text()
+    (out / "comparison.csv").unlink()
+    assert compare(tiny_encoder, out, "--vary", "num-subnets=1,2") == 0
+    assert "2 of 2 cells are finished already" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in (out / "cells").rglob("summary.json")} == stamps
+    assert (out / "comparison.csv").read_text() == first
+
+
+def test_an_unfinished_cell_is_resumed(tiny_encoder: str, tmp_path: Path) -> None:
+    out, again = tmp_path / "grid", tmp_path / "again"
+    assert compare(tiny_encoder, out) == 0
+    assert compare(tiny_encoder, again) == 0
+    (cell,) = (again / "cells").iterdir()
+    (cell / "summary.json").unlink()
+    (cell / "checkpoints" / "round-000002.safetensors").unlink()
+    assert compare(tiny_encoder, again) == 0
+    whole, resumed = (load_file(next((path / "cells").iterdir()) / "model.safetensors") for path in (out, again))
+    for name, values in whole.items():
+        np.testing.assert_array_equal(resumed[name], values)
+
+
+def test_cells_run_in_parallel_alike(tiny_encoder: str, tmp_path: Path) -> None:
+    for name, jobs in (("one", "1"), ("two", "2")):
+        assert compare(tiny_encoder, tmp_path / name, "--seeds", "2", "--jobs", jobs) == 0
+    one, two = (rows(tmp_path / name / "comparison.csv") for name in ("one", "two"))
+    timeless = [[{k: v for k, v in row.items() if k != "seconds"} for row in table] for table in (one, two)]
+    assert timeless[0] == timeless[1]
+
+
+def test_the_tuned_value_is_best_on_validation(tiny_encoder: str, tmp_path: Path) -> None:
+    out = tmp_path / "grid"
+    assert compare(tiny_encoder, out, "--tune", "learning-rate=1e-6,0.01", "--seeds", "2") == 0
+    tried = rows(out / "tuning.csv")
+    best = max(tried, key=lambda row: float(row["validation_accuracy"]))
+    assert {row["learning-rate"] for row in rows(out / "comparison.csv")} == {best["learning-rate"]}
+    assert len(tried) == 2
+    assert [row["seed"] for row in rows(out / "comparison.csv")] == ["0", "1"]
+
+
+def test_a_failed_cell_is_reported_and_the_others_finish(tiny_encoder: str, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "grid"
+    assert compare(tiny_encoder, out, "--vary", "dataset=digits,parquet") == 1
+    done, failed = rows(out / "comparison.csv")
+    assert (done["status"], failed["status"]) == ("done", "failed")
+    assert "data-dir" in failed["reason"]
+    assert "1 failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["demo", "--vary", "mask-ratoi=1"], "did you mean 'mask-ratio'?"),
+        (["demo", "--vary", "seed=1,2"], "seeds are counted by --seeds"),
+        (["demo", "--vary", "mask-ratio=0,0.0"], "expected different values"),
+        (["demo", "--vary", "mask-ratio="], "mask-ratio"),
+        (["demo", "--vary", "mask-ratio=0", "--vary", "mask-ratio=0.5"], "--vary names mask-ratio twice"),
+        (["demo", "--vary", "mask-ratio=0,0.99"], "mask-ratio = 0.99"),
+        (["demo", "demo"], "named twice"),
+        (["dmeo"], "did you mean 'demo'?"),
+        (["demo", "--seeds", "0"], "--seeds 0"),
+        (["demo", "--vary", "strategy=fedavgg"], "did you mean 'fedavg'?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_one_line_and_exit_code_2(arguments: list[str], words: str, tmp_path: Path, capsys) -> None:
+    assert main(["compare", *arguments, "--out", str(tmp_path / "grid")]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "grid").exists()
+
+
+def test_another_grid_in_the_folder_is_refused(tiny_encoder: str, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "grid"
+    assert compare(tiny_encoder, out) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert compare(tiny_encoder, out, "--seeds", "2") == 2
+    assert "holds another comparison" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_value_with_commas_is_quoted(tiny_encoder: str, tmp_path: Path) -> None:
+    out = tmp_path / "grid"
+    assert compare(tiny_encoder, out, "--vary", 'hidden-widths="24,20",30') == 0
+    assert [row["hidden-widths"] for row in rows(out / "comparison.csv")] == ["24,20", "30"]
+
+
+def test_closed_form_prints_and_writes(tiny_encoder: str, tmp_path: Path, capsys) -> None:
+    command = ["closed-form", "demo", "-c", f"encoder={tiny_encoder}", "--out", str(tmp_path / "ridge.json")]
+    assert main(command) == 0
+    assert "ridge: " in capsys.readouterr().out
+    assert main(command) == 2
+    assert "already exists" in capsys.readouterr().err
