@@ -8,11 +8,13 @@ here. torch is imported only when it is asked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fl_sparse.training.optimizers import OptimizerSpec
 
 ALIGNMENT = 64
 """Bytes. Matrix products round differently on differently aligned operands; with one alignment, runs agree bitwise."""
@@ -86,6 +88,13 @@ class Namespace:
         """Return the columns of (A, size) arrays that an elementwise pass should take together to stay in the cache."""
         columns = max(PIECE // stack, 1024)
         return [slice(start, min(start + columns, size)) for start in range(0, size, columns)]
+
+    def adam(self, pieces: Sequence[Sequence[Any]], count: int, optimizer: OptimizerSpec) -> bool:
+        """Take Adam's step number ``count`` in one kernel, if there is one; tell whether it was taken.
+
+        Each piece is (θ, g, first moment, second moment), of one shape.
+        """
+        return False
 
     def relu(self, values: Any) -> None:
         """Replace negative values by zero."""
@@ -162,6 +171,27 @@ class TorchNamespace(Namespace):
     def pieces(self, stack: int, size: int) -> list[slice]:
         """Return all columns as one piece: a kernel spreads over threads only what it is given at once."""
         return [slice(0, size)]
+
+    def adam(self, pieces: Sequence[Sequence[Any]], count: int, optimizer: OptimizerSpec) -> bool:
+        """Take Adam's step by torch's own kernel, the one behind ``torch.optim.Adam(fused=True)``."""
+        values, gradients, first, second = (list(arrays) for arrays in zip(*pieces, strict=True))
+        steps = [self.xp.full((), count, dtype=self.xp.float32, device=self.device)] * len(values)
+        self.xp._fused_adam_(
+            values,
+            gradients,
+            first,
+            second,
+            [],
+            steps,
+            lr=optimizer.learning_rate,
+            beta1=optimizer.beta1,
+            beta2=optimizer.beta2,
+            weight_decay=0.0,
+            eps=optimizer.epsilon,
+            amsgrad=False,
+            maximize=False,
+        )
+        return True
 
     def relu(self, values: Any) -> None:
         """Replace negative values by zero."""

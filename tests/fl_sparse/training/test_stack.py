@@ -100,19 +100,24 @@ def make_job(
     )
 
 
-jobs = st.builds(
-    make_job,
-    widths=st.lists(st.integers(1, 12), max_size=3),
-    sizes=st.lists(st.integers(1, 13), min_size=1, max_size=5),
-    batch=st.integers(1, 6),
-    steps=st.integers(1, 8),
-    optimizer=st.sampled_from(OPTIMIZERS),
-    activation=st.sampled_from(["relu", "gelu"]),
-    normalization=st.sampled_from(["none", "layer"]),
-    skip=st.booleans(),
-    own=st.booleans(),
-    seed=st.integers(0, 1000),
-)
+def jobs_of(normalization: str, least_width: int) -> st.SearchStrategy[Job]:
+    return st.builds(
+        make_job,
+        widths=st.lists(st.integers(least_width, 12), max_size=3),
+        sizes=st.lists(st.integers(1, 13), min_size=1, max_size=5),
+        batch=st.integers(1, 6),
+        steps=st.integers(1, 8),
+        optimizer=st.sampled_from(OPTIMIZERS),
+        activation=st.sampled_from(["relu", "gelu"]),
+        normalization=st.just(normalization),
+        skip=st.booleans(),
+        own=st.booleans(),
+        seed=st.integers(0, 1000),
+    )
+
+
+# LayerNorm over one or two units has a gradient of zero, of which float32 leaves rounding alone.
+jobs = st.one_of(jobs_of("none", 1), jobs_of("layer", 4))
 
 
 def distance(job: Job, a: int, one, other) -> float:
