@@ -39,7 +39,7 @@ def held_data(run_config: Mapping[str, Any], node_config: Mapping[str, Any]) -> 
     config = from_mapping(known, source="run config")
     client = _number(node_config, "partition-id")
     shard = str(node_config.get("shard", ""))
-    capacity = float(node_config.get("capacity", 1.0))
+    capacity = float(node_config.get("capacity", config.capacity_of(client)))
     if not 0.0 < capacity <= 1.0:
         raise InputError(f"client {client}: capacity = {capacity} in the node config; expected above 0, at most 1")
     partitions = 0 if shard else _number(node_config, "num-partitions")

@@ -60,6 +60,7 @@ class RunConfig:
     partition: str = _key("iid", "how images are split over clients", PARTITIONS)
     alpha: float = _key(0.5, "concentration of the dirichlet partition")
     classes_per_client: int = _key(2, "classes a client holds in the pathological partition")
+    capacities: str = _key("1.0", "share of the hidden units that clients can hold, in turn, as in '1,0.5,0.25'")
     encoder: str = _key("shipped", "'shipped', a timm model name, or a .safetensors file")
     encoder_normalization: str = _key("model", "'model' = the encoder's own mean and std, or 'half' = 0.5 and 0.5")
     pooling: str = _key("both", "which feature the MLP reads", POOLINGS)
@@ -114,6 +115,7 @@ class RunConfig:
                 f"num-subnets = {self.num_subnets} is wider than hidden layer {widths.index(min(widths))} of "
                 f"{min(widths)} units; expected 1 to {min(widths)}"
             )
+        self.capacity_of(0)
         for name in ("clients_per_round", "num_clients", "seed", "data_seed"):
             _check(kebab(name), getattr(self, name), getattr(self, name) >= 0, "0 or more")
         for name in COUNTS:
@@ -140,6 +142,11 @@ class RunConfig:
         _check("hidden-widths", self.hidden_widths, min(widths) >= 1, "positive whole numbers, as in '1000,1000'")
         return widths
 
+    def capacity_of(self, client: int) -> float:
+        """Capacity of a client by its partition id: the share of each hidden layer's units that it can hold."""
+        shares = _shares("capacities", self.capacities)
+        return shares[client % len(shares)]
+
     @property
     def views(self) -> int:
         """Masks an image has: V."""
@@ -154,6 +161,15 @@ class RunConfig:
 def _check(key: str, value: Scalar, holds: bool, expected: str) -> None:
     if not holds:
         raise InputError(f"{key} = {value!r} is out of range; expected {expected}")
+
+
+def _shares(key: str, text: str) -> tuple[float, ...]:
+    try:
+        shares = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        shares = (0.0,)
+    _check(key, text, all(0.0 < share <= 1.0 for share in shares), "numbers above 0, at most 1, as in '1,0.5,0.25'")
+    return shares
 
 
 def kebab(name: str) -> str:

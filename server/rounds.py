@@ -82,6 +82,8 @@ def run_rounds(
     rule = assignment_rule(config)
     nodes = wait_for_nodes(grid, config)
     answers = ask_nodes(grid, nodes, timeout=config.reply_timeout)
+    # Nothing has started yet: a capacity that the method cannot meet is found here, not in a later round.
+    rule.place(1, sorted(answers.clients.values(), key=lambda client: client.partition_id))
     first = next(iter(answers.clients.values()))
     spec = MLPSpec(first.num_features, config.widths, len(first.classes), config.activation, config.normalization)
     tables = held_out(len(nodes)) if config.evaluate == "server" else None

@@ -2,34 +2,97 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 
+from fl_sparse.config import RunConfig
+from fl_sparse.errors import InputError
 from fl_sparse.exchange import ClientDescription
 from fl_sparse.subnet import SubnetAssignment
+
+ROUNDING = 1e-9
+"""What a product of a share and a width may be off by, so that a third of 9 units is 3."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """What one client trains: a subnet's number, its units, and the scales of its forward pass."""
+    """What one client trains.
+
+    Parameters
+    ----------
+    subnet
+        The subnet's number; the reply repeats it.
+    assignment
+        The units of each hidden layer.
+    scales
+        One factor a layer of the subnet's forward pass, the output's last.
+    by_examples
+        Whether the client's weight in the average is its number of examples, or 1.
+    """
 
     subnet: int
     assignment: SubnetAssignment
     scales: tuple[float, ...]
+    by_examples: bool = True
 
 
 class AssignmentRule(Protocol):
-    """A sub-model method: a pure function of the round and of the clients in it."""
+    """A sub-model method: a pure function of the round and of the clients in it.
+
+    Attributes
+    ----------
+    options
+        The configuration keys that this method takes and others do not.
+    """
+
+    options: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> Self:
+        """Build the rule of a run."""
+        ...
 
     def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
-        """Return one placement a client; ``clients`` are sorted by partition id, rounds count from 1."""
+        """Return one placement a client; ``clients`` are sorted by partition id, rounds count from 1.
+
+        Raises
+        ------
+        InputError
+            If a client's capacity admits no placement. Round 1 is placed with all clients before anything starts.
+        """
         ...
 
 
 def whole_model(widths: Sequence[int]) -> Placement:
     """Return the placement that holds every unit, unscaled."""
-    units = tuple(np.arange(width, dtype=np.int64) for width in widths)
-    return Placement(0, SubnetAssignment(units), (1.0,) * (len(widths) + 1))
+    return Placement(0, prefix(widths, 1.0), (1.0,) * (len(widths) + 1))
+
+
+def prefix(widths: Sequence[int], share: float) -> SubnetAssignment:
+    """Return the subnet of each layer's first units, a share of them."""
+    return SubnetAssignment(tuple(np.arange(held_units(width, share), dtype=np.int64) for width in widths))
+
+
+def held_units(width: int, share: float) -> int:
+    """Return ⌈share · width⌉: how many units of a layer a client of this capacity holds at most; at least one."""
+    return max(1, math.ceil(share * width - ROUNDING))
+
+
+def check_capacity(client: ClientDescription, sizes: Sequence[int], widths: Sequence[int], method: str) -> None:
+    """Refuse a client that cannot hold so many units of each hidden layer.
+
+    Raises
+    ------
+    InputError
+        Naming the client, its capacity, and what would do.
+    """
+    for layer, (size, width) in enumerate(zip(sizes, widths, strict=True)):
+        if size > held_units(width, client.capacity):
+            raise InputError(
+                f"client {client.partition_id}: capacity = {client.capacity:g} is too small for {method}, which has "
+                f"it train {size} of the {width} units of hidden layer {layer}; expected {size / width:.4g} or more"
+            )

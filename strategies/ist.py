@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from fl_sparse.config import RunConfig
 from fl_sparse.draws import Purpose, generator
 from fl_sparse.exchange import ClientDescription
 from fl_sparse.subnet import SubnetAssignment, subnet_scales
-from strategies.assignment import Placement
+from strategies.assignment import Placement, check_capacity
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class IST:
     subnets, replicas differ in number by at most one; with fewer, the idle subnets rotate.
     """
 
+    options: ClassVar[tuple[str, ...]] = ("num-subnets", "repartition-every")
+
     widths: tuple[int, ...]
     num_subnets: int
     scale: str
@@ -36,12 +39,21 @@ class IST:
     seed: int
 
     @classmethod
-    def from_config(cls, config: RunConfig) -> IST:
+    def from_config(cls, config: RunConfig) -> Self:
         """Build the rule of a run."""
         return cls(config.widths, config.num_subnets, config.scale, config.repartition_every, config.seed)
 
     def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
-        """Return each client's subnet."""
+        """Return each client's subnet.
+
+        Raises
+        ------
+        InputError
+            If a client cannot hold the largest part: which one it gets is drawn.
+        """
+        largest = [-(-width // self.num_subnets) for width in self.widths]
+        for client in clients:
+            check_capacity(client, largest, self.widths, f"num-subnets = {self.num_subnets}")
         draw = (round_number - 1) // self.repartition_every
         subnets = draw_subnets(self.widths, self.num_subnets, draw=draw, seed=self.seed)
         placements = [

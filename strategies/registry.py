@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from fl_sparse.config import RunConfig
+from fl_sparse.config import RunConfig, default_of, to_mapping
 from fl_sparse.errors import InputError, nearest
 from strategies.assignment import AssignmentRule
 from strategies.fedavg import FedAvg
+from strategies.federated_dropout import FederatedDropout
+from strategies.fedprox import FedProx
+from strategies.fedrolex import FedRolex
+from strategies.heterofl import HeteroFL
 from strategies.ist import IST
+from strategies.ist_capacity import ISTCapacity
 
-STRATEGIES: Mapping[str, Callable[[RunConfig], AssignmentRule]] = {
-    "fedavg": FedAvg.from_config,
-    "ist": IST.from_config,
+STRATEGIES: Mapping[str, type[AssignmentRule]] = {
+    "fedavg": FedAvg,
+    "fedprox": FedProx,
+    "federated-dropout": FederatedDropout,
+    "heterofl": HeteroFL,
+    "fedrolex": FedRolex,
+    "ist": IST,
+    "ist-capacity": ISTCapacity,
 }
 
 
@@ -22,8 +32,16 @@ def assignment_rule(config: RunConfig) -> AssignmentRule:
     Raises
     ------
     InputError
-        For an unknown strategy, with the nearest valid name.
+        For an unknown strategy, with the nearest valid name, or a key of other strategies that is not at its default.
     """
     if config.strategy not in STRATEGIES:
         raise InputError(f"strategy = {config.strategy!r} is unknown{nearest(config.strategy, STRATEGIES)}")
-    return STRATEGIES[config.strategy](config)
+    method = STRATEGIES[config.strategy]
+    values = to_mapping(config)
+    for key in sorted({key for other in STRATEGIES.values() for key in other.options} - set(method.options)):
+        if values[key] != default_of(key):
+            takers = ", ".join(name for name, other in STRATEGIES.items() if key in other.options)
+            raise InputError(
+                f"{key} = {values[key]!r}: strategy {config.strategy!r} does not take it; it is for {takers}"
+            )
+    return method.from_config(config)

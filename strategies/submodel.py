@@ -231,7 +231,11 @@ class SubmodelStrategy(Strategy):
 
     def _reassemble(self, nodes: Sequence[int], accepted: Mapping[int, TrainReply]) -> Parameters:
         updates = [
-            SubnetUpdate(self._placed[node].assignment, accepted[node].parameters, accepted[node].num_examples)
+            SubnetUpdate(
+                self._placed[node].assignment,
+                accepted[node].parameters,
+                accepted[node].num_examples if self._placed[node].by_examples else 1.0,
+            )
             for node in nodes
         ]
         parameters, _ = reassemble(self._parameters, updates)

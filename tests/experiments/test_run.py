@@ -84,7 +84,7 @@ def test_a_run_leaves_a_whole_folder(tiny_encoder: str, tmp_path: Path, capsys) 
 @pytest.mark.parametrize(
     "more",
     [
-        ("strategy=fedavg",),
+        ("strategy=fedavg", "num-subnets=4"),
         ("optimizer=sgd", "learning-rate=0.1", "momentum=0.9"),
         ("activation=gelu", "normalization=layer", "scale=sqrt"),
         ("mask-schedule=resampled", "mask-views=2"),

@@ -1,5 +1,6 @@
 """What every strategy must keep, whatever it assigns."""
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
 
 from fl_sparse.config import RunConfig
+from fl_sparse.errors import InputError
 from fl_sparse.exchange import ClientDescription, TrainReply
 from fl_sparse.features.moments import Moments, Standardizer
 from fl_sparse.mlp import MLPSpec, init_parameters
@@ -30,19 +32,33 @@ class Nodes:
         return self.order
 
 
+WHOLE = ("fedavg", "fedprox")
+NEEDS = {"fedprox": {"proximal": 0.1}}
+"""Methods of whole models admit no other capacity than 1; some methods need an option."""
+
+
 def configuration(name: str, **changes) -> RunConfig:
-    return RunConfig(strategy=name, num_subnets=3, hidden_widths="9,7", local_steps=2, batch_size=4, **changes)
+    keys = {"hidden_widths": "9,7", "local_steps": 2, "batch_size": 4} | NEEDS.get(name, {})
+    if name not in WHOLE:
+        keys["capacities"] = "1,0.5,0.4"
+    if "num-subnets" in STRATEGIES[name].options:
+        keys["num_subnets"] = 3
+    return RunConfig(strategy=name, **(keys | changes))
 
 
-def description(client: int) -> ClientDescription:
+def description(client: int, capacity: float = 1.0) -> ClientDescription:
     return ClientDescription(
-        client, 10 * (client + 1), 6, ("a", "b", "c"), 1.0, Moments(1, np.zeros(6), np.zeros(6)), ""
+        client, 10 * (client + 1), 6, ("a", "b", "c"), capacity, Moments(1, np.zeros(6), np.zeros(6)), ""
     )
+
+
+def cohort(config: RunConfig) -> list[ClientDescription]:
+    return [description(client, config.capacity_of(client)) for client in range(CLIENTS)]
 
 
 def strategy(config: RunConfig) -> SubmodelStrategy:
     identify_process(1, 1)
-    clients = {FIRST_NODE + client: description(client) for client in range(CLIENTS)}
+    clients = {FIRST_NODE + client.partition_id: client for client in cohort(config)}
     return SubmodelStrategy(config, assignment_rule(config), clients, STANDARDIZER)
 
 
@@ -100,13 +116,14 @@ def test_aggregation_is_the_weighted_mean_over_holders(name: str) -> None:
         for n, message in enumerate(messages):
             placement = made._placed[message.metadata.dst_node_id]
             client = message.metadata.dst_node_id - FIRST_NODE
+            weight = 10 * (client + 1) if placement.by_examples else 1
             sent = read_order(message.content).parameters[key] + np.float32(0.1 * (n + 1))
             index = placement.assignment.index(key)
             axes = [range(size) if units is None else units for units, size in zip(index, values.shape, strict=True)]
             for place, value in zip(np.ndindex(*sent.shape), sent.ravel(), strict=True):
                 whole = tuple(axis[p] for axis, p in zip(axes, place, strict=True))
-                total[whole] += 10 * (client + 1) * float(value)
-                held[whole] += 10 * (client + 1)
+                total[whole] += weight * float(value)
+                held[whole] += weight
         expected = np.where(held > 0, total / np.maximum(held, 1), values)
         np.testing.assert_allclose(merged[key], expected, rtol=1e-6, atol=1e-7)
         np.testing.assert_array_equal(merged[key][held == 0], values[held == 0])
@@ -261,3 +278,51 @@ def test_clients_evaluate_the_whole_model_when_asked_to(name: str) -> None:
     result = made.aggregate_evaluate(1, replies[::-1])
     assert result is not None
     assert result["accuracy"] == pytest.approx(sum(0.2 * n * (n + 1) for n in range(CLIENTS)) / 15)
+
+
+def test_no_client_trains_more_than_its_capacity(name: str) -> None:
+    config = configuration(name)
+    rule, clients = assignment_rule(config), cohort(config)
+    for number in range(1, 30):
+        for client, placement in zip(clients, rule.place(number, clients), strict=True):
+            for units, width in zip(placement.assignment.units, config.widths, strict=True):
+                assert 1 <= len(units) <= math.ceil(client.capacity * width)
+                assert units[-1] < width
+
+
+def test_placing_is_a_function_of_the_round_and_the_clients(name: str) -> None:
+    config = configuration(name)
+    one, other = assignment_rule(config), assignment_rule(config)
+    for number in (3, 1, 2, 3):
+        for left, right in zip(one.place(number, cohort(config)), other.place(number, cohort(config)), strict=True):
+            assert (left.subnet, left.scales) == (right.subnet, right.scales)
+            for a, b in zip(left.assignment.units, right.assignment.units, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_whole_parts_make_it_federated_averaging(name: str) -> None:
+    """With capacity for everything and one subnet, every method is FedAvg (of clients that count alike)."""
+    whole = {"capacities": "1"} | ({"num_subnets": 1} if "num-subnets" in STRATEGIES[name].options else {})
+    config, plain = configuration(name, **whole), configuration("fedavg")
+    weights, merged = model(plain), []
+    for chosen in (config, plain):
+        made = strategy(chosen)
+        messages = ask(made, weights)
+        assert all(set(read_order(message.content).scales) == {1.0} for message in messages)
+        replies = [answer(message, 0.1 * n, num_examples=10) for n, message in enumerate(messages)]
+        merged.append(aggregate(made, replies))
+    for key in weights:
+        np.testing.assert_array_equal(merged[0][key], merged[1][key])
+
+
+def test_keys_of_other_methods_are_refused(name: str) -> None:
+    for key in sorted({key for method in STRATEGIES.values() for key in method.options}):
+        changed = {key.replace("-", "_"): OTHER_VALUES[key]}
+        if key in STRATEGIES[name].options:
+            assignment_rule(configuration(name, **changed))
+        else:
+            with pytest.raises(InputError, match=f"{key} = .*: strategy '{name}' does not take it; it is for "):
+                assignment_rule(configuration(name, **changed))
+
+
+OTHER_VALUES = {"num-subnets": 2, "repartition-every": 5}

@@ -6,6 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fl_sparse.config import RunConfig
+from fl_sparse.errors import InputError
+from fl_sparse.exchange import ClientDescription
+from fl_sparse.features.moments import Moments
 from fl_sparse.mlp import MLPSpec, init_parameters
 from fl_sparse.subnet import SubnetUpdate, extract, reassemble
 from strategies.ist import IST, draw_subnets
@@ -42,21 +45,26 @@ def test_draws_differ_by_round_layer_and_seed_and_repeat() -> None:
         assert not np.array_equal(base[0].units[0], changed[0].units[0])
 
 
+def clients(*capacities: float) -> list[ClientDescription]:
+    nothing = Moments(0, np.zeros(1), np.zeros(1))
+    return [ClientDescription(k, 1, 1, ("a",), capacity, nothing, "") for k, capacity in enumerate(capacities)]
+
+
 def rule(**changes) -> IST:
     return IST.from_config(RunConfig(hidden_widths="12,10", **changes))
 
 
-@given(clients=st.integers(1, 40), subnets=st.integers(1, 10), number=st.integers(1, 50))
-def test_replicas_differ_in_number_by_at_most_one(clients: int, subnets: int, number: int) -> None:
-    placed = rule(num_subnets=subnets).place(number, [None] * clients)  # type: ignore[list-item]
+@given(count=st.integers(1, 40), subnets=st.integers(1, 10), number=st.integers(1, 50))
+def test_replicas_differ_in_number_by_at_most_one(count: int, subnets: int, number: int) -> None:
+    placed = rule(num_subnets=subnets).place(number, clients(*[1.0] * count))
     counts = np.bincount([placement.subnet for placement in placed], minlength=subnets)
-    assert len(placed) == clients
+    assert len(placed) == count
     assert counts.max() - counts.min() <= 1
 
 
 def test_idle_subnets_rotate_when_clients_are_few() -> None:
     few = rule(num_subnets=10)
-    trained = {few.place(number, [None])[0].subnet for number in range(1, 200)}  # type: ignore[list-item]
+    trained = {few.place(number, clients(1.0))[0].subnet for number in range(1, 200)}
     assert trained == set(range(10))
 
 
@@ -65,7 +73,7 @@ def test_subnets_are_drawn_anew_every_so_many_rounds(every: int) -> None:
     drawn = rule(num_subnets=2, repartition_every=every)
 
     def units(number: int) -> bytes:
-        placed = drawn.place(number, [None] * 2)  # type: ignore[list-item]
+        placed = drawn.place(number, clients(1.0, 1.0))
         return next(place.assignment.units[0].tobytes() for place in placed if place.subnet == 0)
 
     for number in range(1, 10):
@@ -89,3 +97,13 @@ def test_every_parameter_of_a_part_is_owned_and_comes_back(partition, seed: int,
         between = name.startswith("hidden.") and name.endswith(".weight") and values.ndim == 2 and "0.w" not in name
         if owned is not None and not between:
             assert owned.all(), name
+
+
+def test_a_client_that_cannot_hold_the_largest_part_is_named() -> None:
+    assert len(rule(num_subnets=4).place(1, clients(0.25, 0.3))) == 2
+    words = (
+        r"client 1: capacity = 0\.2 is too small for num-subnets = 2, which has it train 6 of the 12 units of hidden "
+        r"layer 0; expected 0\.5 or more"
+    )
+    with pytest.raises(InputError, match=words):
+        rule(num_subnets=2).place(1, clients(1.0, 0.2))
