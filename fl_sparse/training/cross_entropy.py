@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_sparse.errors import InputError
 from fl_sparse.training.namespace import Namespace
 
 
@@ -26,12 +27,20 @@ class CrossEntropy:
         bool (τ, A, b): True where there is an example.
     num_classes
         C.
+
+    Raises
+    ------
+    InputError
+        For a label that is not from 0 to C − 1.
     """
 
     def __init__(
         self, namespace: Namespace, labels: NDArray[np.int64], valid: NDArray[np.bool_], num_classes: int
     ) -> None:
         self._xp = namespace.xp
+        wrong = (labels < 0) | (labels >= num_classes)
+        if wrong.any():
+            raise InputError(f"label {labels[wrong][0]} of a training example: expected 0 to {num_classes - 1}")
         steps, stack, batch = labels.shape
         positions = np.arange(stack * batch, dtype=np.int64) * num_classes + labels.reshape(steps, -1)
         shares = valid / np.maximum(valid.sum(axis=2, keepdims=True), 1)

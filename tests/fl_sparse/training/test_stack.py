@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fl_sparse.errors import InputError
 from fl_sparse.features.moments import Standardizer, moments_of
 from fl_sparse.mlp import MLPSpec, init_parameters
 from fl_sparse.training import Namespace, OptimizerSpec, TorchNamespace, TrainResult, batch_rows, train_stack
@@ -319,6 +320,14 @@ def test_a_client_reads_only_rows_it_holds(kind: str) -> None:
         job.optimizer,
     )
     assert_same_bits(expected, spoiled.run(NAMESPACES[kind]()))
+
+
+@pytest.mark.parametrize("label", [-1, 5])
+def test_a_label_that_is_no_class_is_refused(label: int) -> None:
+    job = make_job()
+    job.labels[job.batches[0, 0, 0]] = label
+    with pytest.raises(InputError, match=f"label {label} of a training example: expected 0 to 4"):
+        job.run(Namespace())
 
 
 def test_kernels_do_not_grow_with_the_cohort() -> None:
