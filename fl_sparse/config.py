@@ -37,6 +37,7 @@ COUNTS = (
     "classes_per_client",
     "mask_views",
 )
+SERVER_OPTIMIZERS = ("average", "momentum", "adagrad", "adam", "yogi")
 BIAS_UPDATES = ("aggregate", "drop")
 
 
@@ -87,6 +88,13 @@ class RunConfig:
     learning_rate: float = _key(0.001, "clients' step size")
     momentum: float = _key(0.0, "momentum of SGD")
     proximal: float = _key(0.0, "FedProx's mu: pull towards the weights received")
+    server_optimizer: str = _key(
+        "average", "what the server does with the averaged change, under any strategy", SERVER_OPTIMIZERS
+    )
+    server_learning_rate: float = _key(0.0, "its step size (0 = 1 for average and momentum, 0.01 for the others)")
+    server_momentum: float = _key(0.9, "its beta1: decay of the first moment")
+    server_beta2: float = _key(0.99, "its beta2, of adam and yogi: decay of the second moment")
+    server_tau: float = _key(0.001, "its tau, of adagrad, adam and yogi: keeps steps bounded where changes are small")
     repartition_every: int = _key(1, "rounds between two draws of the subnets")
     evaluate: str = _key("server", "who evaluates the global model", EVALUATIONS)
     evaluate_every: int = _key(1, "rounds between two evaluations")
@@ -120,12 +128,16 @@ class RunConfig:
             _check(kebab(name), getattr(self, name), getattr(self, name) >= 0, "0 or more")
         for name in COUNTS:
             _check(kebab(name), getattr(self, name), getattr(self, name) >= 1, "1 or more")
-        for name in ("learning_rate", "alpha", "reply_timeout"):
+        for name in ("learning_rate", "alpha", "reply_timeout", "server_tau"):
             value = getattr(self, name)
             _check(kebab(name), value, math.isfinite(value) and value > 0, "a positive number")
         _check("folds", self.folds, self.folds == 0 or self.folds >= 2, "0, or 2 or more")
         _check("fold", self.fold, 0 <= self.fold < max(1, self.folds), f"0 to {max(1, self.folds) - 1}")
-        _check("momentum", self.momentum, 0.0 <= self.momentum < 1.0, "0 to below 1")
+        for name in ("momentum", "server_momentum", "server_beta2"):
+            value = getattr(self, name)
+            _check(kebab(name), value, 0.0 <= value < 1.0, "0 to below 1")
+        rate = self.server_learning_rate
+        _check("server-learning-rate", rate, math.isfinite(rate) and rate >= 0, "0 or more")
         _check("proximal", self.proximal, math.isfinite(self.proximal) and self.proximal >= 0, "0 or more")
         if self.num_clients and self.clients_per_round > self.num_clients:
             raise InputError(

@@ -1,10 +1,13 @@
 """Checkpoints: all that a run needs to go on exactly, after each round, whole or absent.
 
-Every draw follows from the configuration and the round, so weights and the frozen standardizer are the whole state.
+Every draw follows from the configuration and the round, so weights, the frozen standardizer and the server optimiser's
+moments are the whole state.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from fl_sparse.features.moments import Standardizer
 from server.files import write_atomically
 
 KEPT = 3
-WEIGHTS, STANDARDIZER = "weights.", "standardizer."
+WEIGHTS, STANDARDIZER, SERVER = "weights.", "standardizer.", "server."
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Checkpoint:
     parameters: Parameters = field(repr=False)
     standardizer: Standardizer | None = field(repr=False)
     classes: tuple[str, ...]
+    moments: Mapping[str, Parameters] = field(default_factory=dict, repr=False)
+    """Of the server optimiser, by moment and parameter; none before the first round and under plain averaging."""
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, kept: int = KEPT) -> Path:
@@ -38,6 +43,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, kept: int = KEPT) -
     if checkpoint.standardizer is not None:
         tensors[STANDARDIZER + "mean"] = checkpoint.standardizer.mean
         tensors[STANDARDIZER + "inverse_std"] = checkpoint.standardizer.inverse_std
+    for moment, held in checkpoint.moments.items():
+        tensors |= {f"{SERVER}{moment}.{name}": np.ascontiguousarray(values) for name, values in held.items()}
     path = folder / f"round-{checkpoint.round:06d}.safetensors"
     metadata = {"round": str(checkpoint.round), "classes": "\n".join(checkpoint.classes)}
     write_atomically(path, save(tensors, metadata=metadata))
@@ -65,7 +72,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     standardizer = None
     if STANDARDIZER + "mean" in tensors:
         standardizer = Standardizer(tensors[STANDARDIZER + "mean"], tensors[STANDARDIZER + "inverse_std"])
-    return Checkpoint(number, weights, standardizer, tuple(metadata["classes"].split("\n")))
+    moments: dict[str, dict[str, NDArray[np.float32]]] = defaultdict(dict)
+    for key, value in tensors.items():
+        if key.startswith(SERVER):
+            moment, _, name = key.removeprefix(SERVER).partition(".")
+            moments[moment][name] = value
+    return Checkpoint(number, weights, standardizer, tuple(metadata["classes"].split("\n")), dict(moments))
 
 
 def latest_checkpoint(folder: Path) -> Checkpoint | None:

@@ -98,7 +98,7 @@ def run_rounds(
     start = _start(folder, config, spec, answers)
     state = start.checkpoint
     examine = examination(spec, tables, state.standardizer) if tables is not None else None
-    strategy = SubmodelStrategy(config, rule, answers.clients, state.standardizer)
+    strategy = SubmodelStrategy(config, rule, answers.clients, state.standardizer, state.moments)
     records = start.records
     if not records:
         records = [_first_record(state, answers, examine)]
@@ -109,7 +109,7 @@ def run_rounds(
     for number in range(state.round + 1, config.num_server_rounds + 1):
         parameters, record = _round(grid, config, strategy, state.parameters, examine, number, write_seconds)
         began = time.perf_counter()
-        state = Checkpoint(number, parameters, state.standardizer, state.classes)
+        state = Checkpoint(number, parameters, state.standardizer, state.classes, strategy.moments)
         # The record first: going on from a checkpoint drops later records, but could not make up a missing one.
         write_record(folder, record)
         save_checkpoint(folder.checkpoints, state)

@@ -14,6 +14,7 @@ from strategies.fedrolex import FedRolex
 from strategies.heterofl import HeteroFL
 from strategies.ist import IST
 from strategies.ist_capacity import ISTCapacity
+from strategies.server_optimizer import ServerOptimizer
 
 STRATEGIES: Mapping[str, type[AssignmentRule]] = {
     "fedavg": FedAvg,
@@ -25,6 +26,9 @@ STRATEGIES: Mapping[str, type[AssignmentRule]] = {
     "ist-capacity": ISTCapacity,
 }
 
+SERVER_OPTIMIZERS = {"fedavgm": "momentum", "fedadagrad": "adagrad", "fedadam": "adam", "fedyogi": "yogi"}
+"""Names under which papers know FedAvg with a server optimiser; here it goes with any strategy."""
+
 
 def assignment_rule(config: RunConfig) -> AssignmentRule:
     """Return the assignment rule that the configuration names.
@@ -32,8 +36,14 @@ def assignment_rule(config: RunConfig) -> AssignmentRule:
     Raises
     ------
     InputError
-        For an unknown strategy, with the nearest valid name, or a key of other strategies that is not at its default.
+        For an unknown strategy, with the nearest valid name, or a key that is not at its default and
+        belongs to other strategies or server optimisers.
     """
+    if config.strategy in SERVER_OPTIMIZERS:
+        raise InputError(
+            f"strategy = {config.strategy!r} is no strategy but an option of all; "
+            f"set server-optimizer = {SERVER_OPTIMIZERS[config.strategy]!r} beside strategy = 'fedavg' or any other"
+        )
     if config.strategy not in STRATEGIES:
         raise InputError(f"strategy = {config.strategy!r} is unknown{nearest(config.strategy, STRATEGIES)}")
     method = STRATEGIES[config.strategy]
@@ -44,4 +54,5 @@ def assignment_rule(config: RunConfig) -> AssignmentRule:
             raise InputError(
                 f"{key} = {values[key]!r}: strategy {config.strategy!r} does not take it; it is for {takers}"
             )
+    ServerOptimizer.from_config(config)
     return method.from_config(config)

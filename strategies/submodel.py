@@ -22,6 +22,7 @@ from fl_sparse.subnet import SubnetUpdate, extract, reassemble
 from fl_sparse.training.optimizers import OptimizerSpec
 from fl_sparse.wire import array_record, content_of_order, parameters_of, read_evaluation, read_reply, wire_bytes
 from strategies.assignment import AssignmentRule, Placement, whole_model
+from strategies.server_optimizer import Moments, ServerOptimizer
 
 log = logging.getLogger("fl_sparse.strategy")
 
@@ -58,6 +59,8 @@ class SubmodelStrategy(Strategy):
         Node id -> the node's description, from round 0's question.
     standardizer
         The federation's frozen mean and variance; reaches each node with its first message.
+    moments
+        The server optimiser's, when a run goes on from a checkpoint.
     """
 
     def __init__(
@@ -66,8 +69,11 @@ class SubmodelStrategy(Strategy):
         rule: AssignmentRule,
         clients: Mapping[int, ClientDescription],
         standardizer: Standardizer | None,
+        moments: Moments | None = None,
     ) -> None:
         self.config = config
+        self.optimizer = ServerOptimizer.from_config(config)
+        self.moments: Moments = moments or {}
         self.rule = rule
         self.clients = dict(clients)
         self.standardizer = standardizer
@@ -238,8 +244,9 @@ class SubmodelStrategy(Strategy):
             )
             for node in nodes
         ]
-        parameters, _ = reassemble(self._parameters, updates)
+        averaged, covered = reassemble(self._parameters, updates)
         if self.config.bias_updates == "drop":
             # The paper's release never gathers biases: kept as an option to measure what that costs.
-            return {name: self._parameters[name] if name.endswith(".bias") else parameters[name] for name in parameters}
+            averaged |= {name: values for name, values in self._parameters.items() if name.endswith(".bias")}
+        parameters, self.moments = self.optimizer.step(self._parameters, averaged, covered, self.moments)
         return parameters

@@ -99,6 +99,7 @@ def test_a_run_leaves_a_whole_folder(tiny_encoder: str, tmp_path: Path, capsys) 
         ("evaluate=none",),
         ("evaluate-every=3",),
         ("proximal=0.1", "repartition-every=2"),
+        ("server-optimizer=momentum", "strategy=ist-capacity", "capacities=1,0.5"),
     ],
     ids=" ".join,
 )
@@ -118,7 +119,7 @@ def test_data_seed_changes_data_and_seed_changes_training(tiny_encoder: str, tmp
 
 def test_a_run_cut_off_anywhere_goes_on_exactly(tiny_encoder: str, tmp_path: Path) -> None:
     """A real process killed without warning, whatever it was doing, then resumed."""
-    rounds = ["num-server-rounds=300", "num-clients=3"]
+    rounds = ["num-server-rounds=300", "num-clients=3", "server-optimizer=adam", "server-learning-rate=0.001"]
     whole = run(tiny_encoder, tmp_path, "whole", *rounds)
     command = [sys.executable, "-m", "experiments", "run", *overrides(tiny_encoder, *rounds)]
     cut = tmp_path / "cut"

@@ -280,6 +280,24 @@ def test_clients_evaluate_the_whole_model_when_asked_to(name: str) -> None:
     assert result["accuracy"] == pytest.approx(sum(0.2 * n * (n + 1) for n in range(CLIENTS)) / 15)
 
 
+@pytest.mark.parametrize("optimizer", ["momentum", "adagrad", "adam", "yogi"])
+def test_server_optimizers_touch_only_what_the_round_covered(name: str, optimizer: str) -> None:
+    config = configuration(name, server_optimizer=optimizer)
+    made, weights = strategy(config), model(config)
+    merged = aggregate(made, [answer(message, 0.5) for message in ask(made, weights)[:1]])
+    plain = strategy(configuration(name))
+    averaged = aggregate(plain, [answer(message, 0.5) for message in ask(plain, weights)[:1]])
+    for key, values in weights.items():
+        held = averaged[key] != values
+        np.testing.assert_array_equal(merged[key][~held], values[~held])
+        assert (merged[key][held] > values[held]).all()
+        start = 0.0 if optimizer == "momentum" else config.server_tau**2
+        last = made.moments["first" if optimizer == "momentum" else "second"][key]
+        assert ((last != np.float32(start)) == held).all()
+    again = aggregate(made, [answer(message) for message in ask(made, merged, 2)], 2)
+    assert any((again[key] != merged[key]).any() for key in weights)
+
+
 def test_no_client_trains_more_than_its_capacity(name: str) -> None:
     config = configuration(name)
     rule, clients = assignment_rule(config), cohort(config)
