@@ -31,7 +31,7 @@ def main(grid: Grid, context: Context) -> None:
 
         run_rounds(grid, config, lambda: launch.open(config, path), tables, watcher)
     except InputError as error:
-        # One line for the person, and an exception for Flower, which marks the run as failed.
+        # One line for the person; Flower marks the run as failed with it, and sends the log, only on an exception.
         print(f"error: {error}", file=sys.stderr, flush=True)
-        raise SystemExit(2) from None
+        raise error.with_traceback(None) from None
     watcher.note(f"run folder: {path.absolute()}")
