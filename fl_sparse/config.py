@@ -75,6 +75,7 @@ class RunConfig:
     mask_shared_by: str = _key("client", "who shares a mask under rule 'shared'", SHARERS)
     strategy: str = _key("ist", "federated strategy; strategies/registry.py lists them")
     num_subnets: int = _key(4, "IST: disjoint parts of every hidden layer")
+    ordered_shares: str = _key("0.2,0.4,0.6,0.8,1", "FjORD: shares of the units that local steps draw from, ascending")
     hidden_widths: str = _key("1000,1000", "units of each hidden layer")
     activation: str = _key("relu", "hidden activation", ACTIVATIONS)
     normalization: str = _key("none", "'layer': LayerNorm before each activation", NORMALIZATIONS)
@@ -124,6 +125,8 @@ class RunConfig:
                 f"{min(widths)} units; expected 1 to {min(widths)}"
             )
         self.capacity_of(0)
+        shares = self.shares
+        _check("ordered-shares", self.ordered_shares, shares == tuple(sorted(set(shares))), "ascending numbers")
         for name in ("clients_per_round", "num_clients", "seed", "data_seed"):
             _check(kebab(name), getattr(self, name), getattr(self, name) >= 0, "0 or more")
         for name in COUNTS:
@@ -158,6 +161,11 @@ class RunConfig:
         """Capacity of a client by its partition id: the share of each hidden layer's units that it can hold."""
         shares = _shares("capacities", self.capacities)
         return shares[client % len(shares)]
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """FjORD's set P of shares, ascending."""
+        return _shares("ordered-shares", self.ordered_shares)
 
     @property
     def views(self) -> int:

@@ -47,6 +47,8 @@ class TrainOrder:
     standardizer: Standardizer | None
     """Sent with a node's first message only; the node keeps it."""
     expects_standardizer: bool
+    prefixes: tuple[tuple[int, ...], ...] = ()
+    """Ordered dropout: each step draws one of these and trains that many first units of each hidden layer; () = all."""
 
 
 @dataclass(frozen=True)

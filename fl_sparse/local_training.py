@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_sparse.draws import Purpose, generator
 from fl_sparse.exchange import TrainOrder, TrainReply
 from fl_sparse.mlp import MLPSpec
 from fl_sparse.training.batches import batch_rows
@@ -54,7 +55,8 @@ def train_locally(orders: Sequence[TrainOrder], data: Sequence[LocalData], names
 
 def _stacking_key(order: TrainOrder, data: LocalData) -> Any:
     shapes = tuple((name, values.shape) for name, values in sorted(order.parameters.items()))
-    return shapes, order.activation, order.normalization, order.optimizer, order.local_steps, id(data.features)
+    alike = order.activation, order.normalization, order.optimizer, order.local_steps, bool(order.prefixes)
+    return shapes, alike, id(data.features)
 
 
 def _train_group(orders: Sequence[TrainOrder], data: Sequence[LocalData], namespace: Namespace) -> list[TrainReply]:
@@ -72,6 +74,7 @@ def _train_group(orders: Sequence[TrainOrder], data: Sequence[LocalData], namesp
         optimizer=first.optimizer,
         spec=MLPSpec.of_parameters(first.parameters, activation=first.activation, normalization=first.normalization),
         namespace=namespace,
+        widths=np.stack([_widths(*pair) for pair in zip(orders, data, strict=True)]) if first.prefixes else None,
     )
     return [
         TrainReply(
@@ -100,6 +103,16 @@ def _batches(order: TrainOrder, data: LocalData) -> NDArray[np.int64]:
     view = (steps // batches_an_epoch) % data.num_views
     rows = data.rows[positions] + (view * len(data.labels))[:, None]
     return np.where(positions < 0, -1, rows)
+
+
+def _widths(order: TrainOrder, data: LocalData) -> NDArray[np.int64]:
+    """Draw the prefix of each step from (seed, client, step); int64 (tau, L), units of each hidden layer."""
+    steps = range(order.first_step, order.first_step + order.local_steps)
+    drawn = [
+        generator(Purpose.ORDERED_WIDTH, order.seed, data.partition_id, step).integers(len(order.prefixes))
+        for step in steps
+    ]
+    return np.array(order.prefixes, dtype=np.int64)[drawn]
 
 
 def _padded(batches: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

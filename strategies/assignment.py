@@ -32,12 +32,16 @@ class Placement:
         One factor a layer of the subnet's forward pass, the output's last.
     by_examples
         Whether the client's weight in the average is its number of examples, or 1.
+    prefixes
+        Ordered dropout: widths, one number a hidden layer, of which each local step draws one and trains that many
+        first units of what the client holds; none means that all steps train all.
     """
 
     subnet: int
     assignment: SubnetAssignment
     scales: tuple[float, ...]
     by_examples: bool = True
+    prefixes: tuple[tuple[int, ...], ...] = ()
 
 
 class AssignmentRule(Protocol):

@@ -4,7 +4,7 @@ Symbols: H_l units of hidden layer l (K_g in the paper); r_k the shrinkage ratio
 level p), here its capacity.
 
 - Client k trains the first ⌈r_k H_l⌉ units of each hidden layer in every round.
-- θ_j becomes the plain mean over the clients that hold it: one client, one vote (equations 1 to 3).
+- θ_j becomes the plain mean over the clients that hold it: one client, one vote.
 - The paper's Scaler multiplies what a hidden layer computes by 1/r_k before its activation. With ReLU, and r_k the
   share of units held, that is ``scale = mean``: a positive factor passes through ReLU to the next layer's input.
 - Not here: the masked cross-entropy for label-skewed clients. It zeroes the logits of classes that a client lacks, in

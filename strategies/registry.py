@@ -11,6 +11,7 @@ from strategies.fedavg import FedAvg
 from strategies.federated_dropout import FederatedDropout
 from strategies.fedprox import FedProx
 from strategies.fedrolex import FedRolex
+from strategies.fjord import FjORD
 from strategies.heterofl import HeteroFL
 from strategies.ist import IST
 from strategies.ist_capacity import ISTCapacity
@@ -21,6 +22,7 @@ STRATEGIES: Mapping[str, type[AssignmentRule]] = {
     "fedprox": FedProx,
     "federated-dropout": FederatedDropout,
     "heterofl": HeteroFL,
+    "fjord": FjORD,
     "fedrolex": FedRolex,
     "ist": IST,
     "ist-capacity": ISTCapacity,

@@ -208,6 +208,7 @@ class SubmodelStrategy(Strategy):
             seed=config.seed,
             standardizer=None if node in self._informed else self.standardizer,
             expects_standardizer=self.standardizer is not None,
+            prefixes=placement.prefixes,
         )
 
     def _accept(self, server_round: int, message: Message, node: int, accepted: Mapping[int, TrainReply]) -> TrainReply:

@@ -61,8 +61,12 @@ class StackedMLP:
         self._norms = [LayerNorm(namespace, shape) for shape in shapes] if spec.normalization == "layer" else []
         self._skip = namespace.empty(self._logits.shape) if "skip.weight" in parameters else None
 
-    def forward(self, x: Any) -> Any:
-        """Return the logits of x (A, b, F), as a view of a buffer that the next pass overwrites."""
+    def forward(self, x: Any, present: Sequence[Any] | None = None) -> Any:
+        """Return the logits of x (A, b, F), as a view of a buffer that the next pass overwrites.
+
+        ``present`` holds a mask for each hidden layer, float32 (A, 1, H_l): 1 where a unit takes part in this pass, 0
+        where neither it nor its gradient does. None means all.
+        """
         xp, rows = self.xp, x.shape[1]
         h = x
         if self._scales[0] is not None:
@@ -79,6 +83,9 @@ class StackedMLP:
             if scale is not None:
                 xp.multiply(z, scale, out=z)
                 xp.multiply(slope, scale, out=slope)
+            if present is not None:
+                xp.multiply(z, present[layer], out=z)
+                xp.multiply(slope, present[layer], out=slope)
             h = z
             self._inputs.append(h)
         logits = self._linear("output", h, self._logits[:, :rows])

@@ -58,6 +58,7 @@ def train_stack(
     spec: MLPSpec,
     namespace: Namespace,
     standardizer: Standardizer | None = None,
+    widths: NDArray[np.int64] | None = None,
     state: OptimizerState | None = None,
     keep_state: bool = False,
 ) -> TrainResult:
@@ -85,6 +86,9 @@ def train_stack(
         NumPy or torch.
     standardizer
         Applied to each batch as it is gathered, if given.
+    widths
+        int64 (A, τ, L): how many units of each hidden layer take part in a step, the first ones; None means all. The
+        gradients of the other units' parameters are zero. Not with LayerNorm, which would count them.
     state
         Where the optimisers continue; fresh if None.
     keep_state
@@ -96,6 +100,8 @@ def train_stack(
         In NumPy arrays. The same call with the same number of threads gives the same bits. Another stacking of the same
         subnets, or the other namespace, differs by the rounding of the matrix products.
     """
+    if widths is not None and spec.normalization != "none":
+        raise ValueError("widths of a step go with normalization 'none' only")
     stack = len(batches)
     trained = {name: _stacked(values) for name, values in parameters.items()}
     names = [name for name in trained if name not in SKIP_NAMES]
@@ -118,6 +124,7 @@ def train_stack(
             ),
             [scale if np.ndim(scale) == 0 else scale[some] for scale in scales],
             taken[some],
+            None if widths is None else widths[some],
             optimizer=optimizer,
             spec=spec,
             namespace=namespace,
@@ -154,6 +161,7 @@ def _train_part(
     data: StackedData,
     scales: Sequence[Any],
     taken: NDArray[np.int64],
+    widths: NDArray[np.int64] | None,
     *,
     optimizer: OptimizerSpec,
     spec: MLPSpec,
@@ -182,9 +190,10 @@ def _train_part(
     network = StackedMLP(namespace, spec, arrays, scales, data.valid.shape[2])
     objective = CrossEntropy(namespace, data.labels, data.valid, spec.num_classes)
     batch = BatchReader(namespace, data)
+    present = None if widths is None else _present(namespace, spec, widths)
     for step, moves in enumerate(active):
         still = _Still(namespace, moves, moving)
-        logits = network.forward(batch.read(step))
+        logits = network.forward(batch.read(step), None if present is None else [layer[step] for layer in present])
         network.backward(objective.gradient(logits, step), descent)
         descent.finish(step)
         still.restore()
@@ -193,6 +202,15 @@ def _train_part(
     losses = namespace.to_host(objective.losses()).astype(np.float64)
     means: NDArray[np.float64] = (losses * active).sum(axis=0) / np.maximum(active.sum(axis=0), 1)
     return means
+
+
+def _present(namespace: Namespace, spec: MLPSpec, widths: NDArray[np.int64]) -> list[Any]:
+    """Return each hidden layer's masks of all steps, float32 (τ, A, 1, H_l)."""
+    first = widths.swapaxes(0, 1)[..., None, None]
+    return [
+        namespace.from_host((np.arange(units) < first[:, :, layer]).astype(np.float32))
+        for layer, units in enumerate(spec.hidden_widths)
+    ]
 
 
 class _Still:

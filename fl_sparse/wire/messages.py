@@ -91,6 +91,8 @@ def content_of_order(order: TrainOrder) -> RecordDict:
         "seed": order.seed,
         "expects-standardizer": order.expects_standardizer,
     }
+    if order.prefixes:
+        config["prefixes"] = [width for prefix in order.prefixes for width in prefix]
     if order.standardizer is not None:
         config["standardizer-mean"] = _float32_bytes(order.standardizer.mean)
         config["standardizer-inverse-std"] = _float32_bytes(order.standardizer.inverse_std)
@@ -106,6 +108,9 @@ def read_order(content: RecordDict) -> TrainOrder:
             mean=np.frombuffer(config["standardizer-mean"], dtype="<f4"),
             inverse_std=np.frombuffer(config["standardizer-inverse-std"], dtype="<f4"),
         )
+    layers = len(config["scales"]) - 1
+    flat = list(config.get("prefixes", ()))
+    prefixes = tuple(tuple(flat[start : start + layers]) for start in range(0, len(flat), max(1, layers)))
     return TrainOrder(
         round=config["round"],
         subnet=config["subnet"],
@@ -125,6 +130,7 @@ def read_order(content: RecordDict) -> TrainOrder:
         seed=config["seed"],
         standardizer=standardizer,
         expects_standardizer=config["expects-standardizer"],
+        prefixes=prefixes,
     )
 
 

@@ -97,6 +97,12 @@ def test_a_capacity_that_no_part_can_meet_is_named() -> None:
         InputError, match=r"client 2: capacity = 0\.04 is less than one of the 20 units of hidden layer"
     ):
         place("fedrolex", 1.0, 0.5, 0.04)
+    with pytest.raises(InputError, match=r"client 0: capacity = 0\.1 is below the smallest of ordered-shares"):
+        place("fjord", 0.1)
+    with pytest.raises(InputError, match="normalization = 'layer': strategy 'fjord' leaves units out"):
+        place("fjord", 1.0, normalization="layer")
+    with pytest.raises(InputError, match=r"ordered-shares = '1,0\.5' is out of range; expected ascending numbers"):
+        RunConfig(ordered_shares="1,0.5")
     with pytest.raises(InputError, match="num-subnets = 21 is wider than hidden layer 1 of 20 units"):
         place("ist-capacity", 1.0, num_subnets=21)
     for name in ("heterofl", "federated-dropout"):

@@ -343,4 +343,4 @@ def test_keys_of_other_methods_are_refused(name: str) -> None:
                 assignment_rule(configuration(name, **changed))
 
 
-OTHER_VALUES = {"num-subnets": 2, "repartition-every": 5}
+OTHER_VALUES = {"ordered-shares": "0.4,1", "num-subnets": 2, "repartition-every": 5}

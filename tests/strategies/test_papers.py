@@ -25,7 +25,8 @@ def test_the_program_still_makes_these_constants() -> None:
 
 @pytest.mark.parametrize("name", sorted(CONSTANTS))
 def test_index_sets_and_averages_are_the_papers(name: str) -> None:
-    config = RunConfig(strategy=name, hidden_widths="4,4", capacities="1,0.5,0.25", seed=TOY["SEED"])
+    shares = {"ordered_shares": "0.25,0.75,1"} if name == "fjord" else {}
+    config = RunConfig(strategy=name, hidden_widths="4,4", capacities="1,0.5,0.25", seed=TOY["SEED"], **shares)
     rule = assignment_rule(config)
     nothing = Moments(0, np.zeros(2), np.zeros(2))
     clients = [
@@ -59,6 +60,20 @@ def test_the_toys_first_round_by_hand() -> None:
     fourth = CONSTANTS["fedrolex"][3]
     assert fourth["units"] == [[[0, 1, 2, 3]] * 2, [[0, 3]] * 2, [[3]] * 2]
     assert fourth["averages"]["hidden.1.bias"] == [5 / 4, 1, 1, 13 / 6]
+    # FjORD's P = {1/4, 3/4, 1} admits 1, 1/4 and 1/4: unit 0 is everybody's, the rest the first client's.
+    assert CONSTANTS["fjord"][0]["units"] == [[[0, 1, 2, 3]] * 2, [[0]] * 2, [[0]] * 2]
+    assert CONSTANTS["fjord"][0]["averages"]["hidden.0.bias"] == [13 / 6, 1, 1, 1]
+
+
+def test_fjords_steps_draw_from_the_admitted_prefixes() -> None:
+    config = RunConfig(strategy="fjord", hidden_widths="10,4", capacities="1,0.7", scale="mean")
+    nothing = Moments(0, np.zeros(2), np.zeros(2))
+    clients = [ClientDescription(k, 1, 2, ("a",), config.capacity_of(k), nothing, "") for k in range(2)]
+    whole, part = assignment_rule(config).place(5, clients)
+    assert whole.prefixes == ((2, 1), (4, 2), (6, 3), (8, 4), (10, 4))
+    assert part.prefixes == ((2, 1), (4, 2), (6, 3))
+    assert [len(units) for units in part.assignment.units] == [6, 3]
+    assert whole.scales == part.scales == (1.0, 1.0, 1.0)
 
 
 def test_heterofls_scaler_is_our_scale_mean_under_relu() -> None:

@@ -13,6 +13,7 @@ import numpy
 INPUTS, WIDTHS, CLASSES = 2, (4, 4), 2
 CAPACITIES, EXAMPLES, ANSWERS = (1.0, 0.5, 0.25), (3, 1, 2), (1.0, 2.0, 4.0)
 SEED = 0
+ORDERED_SHARES = (0.25, 0.75, 1.0)
 
 
 def heterofl(round_number: int, client: int) -> list[list[int]]:
@@ -42,11 +43,18 @@ def federated_dropout(round_number: int, client: int) -> list[list[int]]:
     return sets
 
 
+def fjord(round_number: int, client: int) -> list[list[int]]:
+    """FjORD, section 3: the first p K units for the largest p of P = {1/4, 3/4, 1} that the capacity admits."""
+    p_max = max(p for p in ORDERED_SHARES if p <= CAPACITIES[client])
+    return [list(range(math.ceil(p_max * width))) for width in WIDTHS]
+
+
 METHODS = {
     # name: (index sets, whether the paper weighs by examples)
     "heterofl": (heterofl, False),
     "fedrolex": (fedrolex, True),
     "federated-dropout": (federated_dropout, True),
+    "fjord": (fjord, True),
 }
 
 
