@@ -196,6 +196,7 @@ def pretrain(
         progress = resumed_progress(state, saved[1], recipe, saved[2], images.fingerprint)
     elif start is not None:
         place_weights(model.encoder, start.state_dict(), "start")
+        progress = replace(progress, schedule="a new cosine from the weights of another encoder")
     model.to(device)
     if device == "cpu":
         model.prefer_plain_attention()

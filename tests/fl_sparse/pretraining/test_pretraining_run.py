@@ -149,7 +149,8 @@ def test_run_starts_from_given_weights(folders: tuple[Path, Path]) -> None:
     first, second = folders
     model, _ = pretrain(Noise(), RECIPE, first)
     recipe = replace(RECIPE, start_from="digest", learning_rate=1e-12, weight_decay=0.0)
-    continued, _ = pretrain(Noise(), recipe, second, start=model.encoder)
+    continued, progress = pretrain(Noise(), recipe, second, start=model.encoder)
+    assert progress.schedule == "a new cosine from the weights of another encoder"
     torch.testing.assert_close(continued.encoder.state_dict(), model.encoder.state_dict(), atol=1e-6, rtol=1e-6)
 
 
