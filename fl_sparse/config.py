@@ -82,6 +82,7 @@ class RunConfig:
     scale: str = _key("mean", "scale of a subnet's pre-activations", SCALES)
     bias_updates: str = _key("aggregate", "'drop': biases keep their initial values, for comparison", BIAS_UPDATES)
     init: str = _key("uniform", "initial weights", INITS)
+    dropout_probability: float = _key(0.0, "chance that a client asked in a round never answers (simulated)")
     num_server_rounds: int = _key(40, "rounds of the run")
     local_steps: int = _key(20, "optimiser steps of a client in a round (tau)")
     batch_size: int = _key(64, "examples in a step")
@@ -136,7 +137,7 @@ class RunConfig:
             _check(kebab(name), value, math.isfinite(value) and value > 0, "a positive number")
         _check("folds", self.folds, self.folds == 0 or self.folds >= 2, "0, or 2 or more")
         _check("fold", self.fold, 0 <= self.fold < max(1, self.folds), f"0 to {max(1, self.folds) - 1}")
-        for name in ("momentum", "server_momentum", "server_beta2"):
+        for name in ("momentum", "server_momentum", "server_beta2", "dropout_probability"):
             value = getattr(self, name)
             _check(kebab(name), value, 0.0 <= value < 1.0, "0 to below 1")
         rate = self.server_learning_rate

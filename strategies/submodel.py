@@ -86,7 +86,10 @@ class SubmodelStrategy(Strategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Return one train message a client of this round."""
+        """Return one train message a client of this round, but for those drawn to drop out.
+
+        These are asked for the record, and are lost, without a reply to wait for.
+        """
         self._parameters = parameters_of(arrays)
         nodes = self._sample(server_round, set(grid.get_node_ids()))
         placements = self.rule.place(server_round, [self.clients[node] for node in nodes])
@@ -106,7 +109,8 @@ class SubmodelStrategy(Strategy):
             self.report.flops_per_client += flops / len(nodes)
             content = content_of_order(order)
             self.report.bytes_down += wire_bytes(content)
-            messages.append(Message(content, node, MessageType.TRAIN, group_id=str(server_round)))
+            if not self._drops_out(server_round, node):
+                messages.append(Message(content, node, MessageType.TRAIN, group_id=str(server_round)))
         return messages
 
     def aggregate_train(
@@ -191,6 +195,11 @@ class SubmodelStrategy(Strategy):
             len(reachable), size=wanted, replace=False, shuffle=False
         )
         return [reachable[position] for position in sorted(drawn)]
+
+    def _drops_out(self, server_round: int, node: int) -> bool:
+        client = self.clients[node].partition_id
+        drawn = generator(Purpose.CLIENT_FAILURE, self.config.seed, server_round, client).random()
+        return bool(drawn < self.config.dropout_probability)
 
     def _order(self, server_round: int, node: int, placement: Placement) -> TrainOrder:
         config = self.config

@@ -298,6 +298,27 @@ def test_server_optimizers_touch_only_what_the_round_covered(name: str, optimize
     assert any((again[key] != merged[key]).any() for key in weights)
 
 
+def test_clients_that_drop_out_are_asked_and_lost(name: str) -> None:
+    config = configuration(name, dropout_probability=0.4)
+    made, again, weights = strategy(config), strategy(config), model(config)
+    reached = []
+    for number in range(1, 41):
+        messages = ask(made, weights, number)
+        assert [m.metadata.dst_node_id for m in ask(again, weights, number)] == [
+            m.metadata.dst_node_id for m in messages
+        ]
+        made.aggregate_train(number, [answer(message) for message in messages])
+        assert (made.report.asked, made.report.lost) == (CLIENTS, CLIENTS - len(messages))
+        reached.append(len(messages))
+    assert 0.5 < np.mean(reached) / CLIENTS < 0.7
+    # Without a draw to drop out the same round asks the same clients for the same subnets.
+    steady = strategy(configuration(name))
+    whole = {m.metadata.dst_node_id: read_order(m.content).subnet for m in ask(steady, weights, 40)}
+    part = {m.metadata.dst_node_id: read_order(m.content).subnet for m in messages}
+    assert part.items() <= whole.items()
+    assert steady.report.bytes_down > 0
+
+
 def test_no_client_trains_more_than_its_capacity(name: str) -> None:
     config = configuration(name)
     rule, clients = assignment_rule(config), cohort(config)
