@@ -168,7 +168,7 @@ def _round(
     arrays, nothing = array_record(parameters), ConfigRecord()
     messages = list(strategy.configure_train(number, arrays, nothing, grid))
     times.append(time.perf_counter())
-    replies = list(grid.send_and_receive(messages, timeout=config.reply_timeout))
+    replies = list(grid.send_and_receive(messages, timeout=config.reply_timeout)) if messages else []
     times.append(time.perf_counter())
     aggregated, _ = strategy.aggregate_train(number, replies)
     arrays = arrays if aggregated is None else aggregated

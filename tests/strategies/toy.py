@@ -1,4 +1,6 @@
-"""Sub-model methods on a toy, straight from their papers' definitions, in plain Python: ``python toy.py > toy.json``.
+"""Sub-model methods on a toy, straight from their papers' definitions, in plain Python.
+
+``python tests/strategies/toy.py > tests/strategies/toy.json`` writes them down.
 
 Two hidden layers of 4 units, 2 inputs, 2 classes; three clients of capacities 1, 1/2 and 1/4 with 3, 1 and 2 examples.
 The whole model holds 0 everywhere, and clients answer 1, 2 and 4 in every coordinate they hold. Nothing here imports
