@@ -105,7 +105,8 @@ class SubmodelStrategy(Strategy):
                 first_step=order.first_step,
                 steps=order.local_steps,
             )
-            flops = training_flops(self._shapes[node], examples)
+            passes = 2 if order.self_distillation else 1
+            flops = passes * training_flops(self._shapes[node], examples)
             self.report.flops_per_client += flops / len(nodes)
             content = content_of_order(order)
             self.report.bytes_down += wire_bytes(content)
@@ -118,16 +119,20 @@ class SubmodelStrategy(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Return the next global model; without a usable reply, nothing changes."""
         accepted: dict[int, TrainReply] = {}
+        heard: set[int] = set()
         for message in replies:
             if message.has_error():
                 log.warning("round %d: a client failed: %s", server_round, message.error.reason)
                 continue
             node = message.metadata.src_node_id
             self.report.bytes_up += wire_bytes(message.content)
+            heard.add(node)
             try:
                 accepted[node] = self._accept(server_round, message, node, accepted)
             except ValueError as error:
                 self._refuse(server_round, node, str(error))
+        # By node, not by reply: one may answer twice, or first with a late reply to the round before.
+        self.report.answered = len(heard & set(self._placed))
         if self.report.lost:
             log.warning("round %d: %d of %d clients did not answer", server_round, self.report.lost, self.report.asked)
         if not accepted:
@@ -218,6 +223,7 @@ class SubmodelStrategy(Strategy):
             standardizer=None if node in self._informed else self.standardizer,
             expects_standardizer=self.standardizer is not None,
             prefixes=placement.prefixes,
+            self_distillation=config.self_distillation,
         )
 
     def _accept(self, server_round: int, message: Message, node: int, accepted: Mapping[int, TrainReply]) -> TrainReply:
@@ -225,7 +231,6 @@ class SubmodelStrategy(Strategy):
             raise ValueError("the node was not asked")
         if node in accepted:
             raise ValueError("the node answered twice")
-        self.report.answered += 1
         reply = read_reply(
             message.content,
             round_number=server_round,

@@ -364,4 +364,13 @@ def test_keys_of_other_methods_are_refused(name: str) -> None:
                 assignment_rule(configuration(name, **changed))
 
 
-OTHER_VALUES = {"ordered-shares": "0.4,1", "num-subnets": 2, "repartition-every": 5}
+OTHER_VALUES = {"ordered-shares": "0.4,1", "self-distillation": True, "num-subnets": 2, "repartition-every": 5}
+
+
+def test_a_node_that_answers_late_and_then_in_time_is_counted_once(name: str) -> None:
+    config = configuration(name)
+    made, weights = strategy(config), model(config)
+    messages = ask(made, weights)
+    late = answer(messages[0], 0.5, round=0)
+    aggregate(made, [late, *(answer(message, 0.5) for message in messages[:-1])])
+    assert (made.report.answered, made.report.refused, made.report.lost) == (CLIENTS - 1, 1, 1)
