@@ -76,6 +76,7 @@ class RunConfig:
     strategy: str = _key("ist", "federated strategy; strategies/registry.py lists them")
     num_subnets: int = _key(4, "IST: disjoint parts of every hidden layer")
     ordered_shares: str = _key("0.2,0.4,0.6,0.8,1", "FjORD: shares of the units that local steps draw from, ascending")
+    self_distillation: bool = _key(False, "FjORD: the widest sub-model learns from labels, the drawn one from it")
     hidden_widths: str = _key("1000,1000", "units of each hidden layer")
     activation: str = _key("relu", "hidden activation", ACTIVATIONS)
     normalization: str = _key("none", "'layer': LayerNorm before each activation", NORMALIZATIONS)

@@ -49,6 +49,8 @@ class TrainOrder:
     expects_standardizer: bool
     prefixes: tuple[tuple[int, ...], ...] = ()
     """Ordered dropout: each step draws one of these and trains that many first units of each hidden layer; () = all."""
+    self_distillation: bool = False
+    """Ordered dropout: whether the prefix learns from all that was received, which learns from the labels."""
 
 
 @dataclass(frozen=True)

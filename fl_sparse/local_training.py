@@ -19,6 +19,7 @@ from fl_sparse.exchange import TrainOrder, TrainReply
 from fl_sparse.mlp import MLPSpec
 from fl_sparse.training.batches import batch_rows
 from fl_sparse.training.namespace import Namespace
+from fl_sparse.training.ordered_dropout import OrderedDropout
 from fl_sparse.training.stack import train_stack
 
 
@@ -55,8 +56,9 @@ def train_locally(orders: Sequence[TrainOrder], data: Sequence[LocalData], names
 
 def _stacking_key(order: TrainOrder, data: LocalData) -> Any:
     shapes = tuple((name, values.shape) for name, values in sorted(order.parameters.items()))
-    alike = order.activation, order.normalization, order.optimizer, order.local_steps, bool(order.prefixes)
-    return shapes, alike, id(data.features)
+    ordered = bool(order.prefixes), order.self_distillation
+    alike = order.activation, order.normalization, order.optimizer, order.local_steps
+    return shapes, alike, ordered, id(data.features)
 
 
 def _train_group(orders: Sequence[TrainOrder], data: Sequence[LocalData], namespace: Namespace) -> list[TrainReply]:
@@ -74,7 +76,7 @@ def _train_group(orders: Sequence[TrainOrder], data: Sequence[LocalData], namesp
         optimizer=first.optimizer,
         spec=MLPSpec.of_parameters(first.parameters, activation=first.activation, normalization=first.normalization),
         namespace=namespace,
-        widths=np.stack([_widths(*pair) for pair in zip(orders, data, strict=True)]) if first.prefixes else None,
+        ordered=_ordered(orders, data) if first.prefixes else None,
     )
     return [
         TrainReply(
@@ -103,6 +105,11 @@ def _batches(order: TrainOrder, data: LocalData) -> NDArray[np.int64]:
     view = (steps // batches_an_epoch) % data.num_views
     rows = data.rows[positions] + (view * len(data.labels))[:, None]
     return np.where(positions < 0, -1, rows)
+
+
+def _ordered(orders: Sequence[TrainOrder], data: Sequence[LocalData]) -> OrderedDropout:
+    widths = np.stack([_widths(order, held) for order, held in zip(orders, data, strict=True)])
+    return OrderedDropout(widths, orders[0].self_distillation)
 
 
 def _widths(order: TrainOrder, data: LocalData) -> NDArray[np.int64]:

@@ -7,7 +7,8 @@ Symbols: P the set of shares (``ordered-shares``), p a share; K_l units of hidde
   from the passes forward and backward (drawn on the client, from (seed, client, step)).
 - A coordinate becomes the mean by examples over the clients that hold it, whether or not their steps drew it.
 - Sub-models are used as they are, at training and after, so nothing is scaled whatever ``scale`` says.
-- Not here: the paper's self-distillation, which needs a second pass, of the widest sub-model, in each step.
+- With ``self-distillation``, each step passes its batch also through the widest sub-model, which learns from the
+  labels; the drawn one learns from its probabilities (the paper's weight and temperature, 1).
 
 A step's gradients are zero beyond its prefix, as automatic differentiation gives them: momentum and Adam's moments move
 on there. Steps cost what p_max costs: units are masked, not cut away.
@@ -34,7 +35,7 @@ from strategies.assignment import ROUNDING, Placement, held_units, prefix
 class FjORD:
     """The first ⌈p_max K_l⌉ units of each layer, of which steps train drawn prefixes."""
 
-    options: ClassVar[tuple[str, ...]] = ("ordered-shares",)
+    options: ClassVar[tuple[str, ...]] = ("ordered-shares", "self-distillation")
 
     widths: tuple[int, ...]
     shares: tuple[float, ...]

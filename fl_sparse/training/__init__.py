@@ -4,6 +4,7 @@ from fl_sparse.training.batches import batch_rows
 from fl_sparse.training.descent import OptimizerState
 from fl_sparse.training.namespace import Namespace, TorchNamespace
 from fl_sparse.training.optimizers import OPTIMIZERS, OptimizerSpec
+from fl_sparse.training.ordered_dropout import OrderedDropout
 from fl_sparse.training.stack import TrainResult, train_stack
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Namespace",
     "OptimizerSpec",
     "OptimizerState",
+    "OrderedDropout",
     "TorchNamespace",
     "TrainResult",
     "batch_rows",

@@ -61,11 +61,11 @@ class StackedMLP:
         self._norms = [LayerNorm(namespace, shape) for shape in shapes] if spec.normalization == "layer" else []
         self._skip = namespace.empty(self._logits.shape) if "skip.weight" in parameters else None
 
-    def forward(self, x: Any, present: Sequence[Any] | None = None) -> Any:
+    def forward(self, x: Any, present: Sequence[Any] | None = None, whole_rows: int = 0) -> Any:
         """Return the logits of x (A, b, F), as a view of a buffer that the next pass overwrites.
 
         ``present`` holds a mask for each hidden layer, float32 (A, 1, H_l): 1 where a unit takes part in this pass, 0
-        where neither it nor its gradient does. None means all.
+        where neither it nor its gradient does; the first ``whole_rows`` of the batch go without. None means all.
         """
         xp, rows = self.xp, x.shape[1]
         h = x
@@ -84,8 +84,8 @@ class StackedMLP:
                 xp.multiply(z, scale, out=z)
                 xp.multiply(slope, scale, out=slope)
             if present is not None:
-                xp.multiply(z, present[layer], out=z)
-                xp.multiply(slope, present[layer], out=slope)
+                for array in (z[:, whole_rows:], slope[:, whole_rows:]):
+                    xp.multiply(array, present[layer], out=array)
             h = z
             self._inputs.append(h)
         logits = self._linear("output", h, self._logits[:, :rows])

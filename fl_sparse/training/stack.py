@@ -22,6 +22,7 @@ from fl_sparse.training.descent import GradientDescent, OptimizerState, PlainDes
 from fl_sparse.training.namespace import Namespace, aligned_empty
 from fl_sparse.training.network import StackedMLP
 from fl_sparse.training.optimizers import OptimizerSpec
+from fl_sparse.training.ordered_dropout import OrderedDropout, SelfDistillation
 from fl_sparse.training.stacked_data import BatchReader, StackedData
 
 Moments = dict[str, dict[str, NDArray[np.float32]]]
@@ -58,7 +59,7 @@ def train_stack(
     spec: MLPSpec,
     namespace: Namespace,
     standardizer: Standardizer | None = None,
-    widths: NDArray[np.int64] | None = None,
+    ordered: OrderedDropout | None = None,
     state: OptimizerState | None = None,
     keep_state: bool = False,
 ) -> TrainResult:
@@ -86,9 +87,8 @@ def train_stack(
         NumPy or torch.
     standardizer
         Applied to each batch as it is gathered, if given.
-    widths
-        int64 (A, τ, L): how many units of each hidden layer take part in a step, the first ones; None means all. The
-        gradients of the other units' parameters are zero. Not with LayerNorm, which would count them.
+    ordered
+        Which units take part in each step; None means all. Not with LayerNorm.
     state
         Where the optimisers continue; fresh if None.
     keep_state
@@ -100,8 +100,8 @@ def train_stack(
         In NumPy arrays. The same call with the same number of threads gives the same bits. Another stacking of the same
         subnets, or the other namespace, differs by the rounding of the matrix products.
     """
-    if widths is not None and spec.normalization != "none":
-        raise ValueError("widths of a step go with normalization 'none' only")
+    if ordered is not None and spec.normalization != "none":
+        raise ValueError("ordered dropout goes with normalization 'none' only")
     stack = len(batches)
     trained = {name: _stacked(values) for name, values in parameters.items()}
     names = [name for name in trained if name not in SKIP_NAMES]
@@ -124,7 +124,7 @@ def train_stack(
             ),
             [scale if np.ndim(scale) == 0 else scale[some] for scale in scales],
             taken[some],
-            None if widths is None else widths[some],
+            None if ordered is None else ordered.part(some),
             optimizer=optimizer,
             spec=spec,
             namespace=namespace,
@@ -161,7 +161,7 @@ def _train_part(
     data: StackedData,
     scales: Sequence[Any],
     taken: NDArray[np.int64],
-    widths: NDArray[np.int64] | None,
+    ordered: OrderedDropout | None,
     *,
     optimizer: OptimizerSpec,
     spec: MLPSpec,
@@ -187,13 +187,17 @@ def _train_part(
         moving += [values for moment in held.values() for values in moment.values()]
         returned += [(held[moment][name], kept[name]) for moment, kept in moments.items() for name in kept]
         descent = GradientDescent(namespace, optimizer, stepped, held, taken + np.cumsum(active, axis=0))
+    masks = [] if ordered is None else ordered.masks(namespace, spec)
+    whole_rows = 0
+    objective_kind: type[CrossEntropy | SelfDistillation] = CrossEntropy
+    if ordered is not None and ordered.self_distillation:
+        whole_rows, objective_kind, data = data.valid.shape[2], SelfDistillation, data.twice()
     network = StackedMLP(namespace, spec, arrays, scales, data.valid.shape[2])
-    objective = CrossEntropy(namespace, data.labels, data.valid, spec.num_classes)
+    objective = objective_kind(namespace, data.labels, data.valid, spec.num_classes)
     batch = BatchReader(namespace, data)
-    present = None if widths is None else _present(namespace, spec, widths)
     for step, moves in enumerate(active):
         still = _Still(namespace, moves, moving)
-        logits = network.forward(batch.read(step), None if present is None else [layer[step] for layer in present])
+        logits = network.forward(batch.read(step), [layer[step] for layer in masks] or None, whole_rows)
         network.backward(objective.gradient(logits, step), descent)
         descent.finish(step)
         still.restore()
@@ -202,15 +206,6 @@ def _train_part(
     losses = namespace.to_host(objective.losses()).astype(np.float64)
     means: NDArray[np.float64] = (losses * active).sum(axis=0) / np.maximum(active.sum(axis=0), 1)
     return means
-
-
-def _present(namespace: Namespace, spec: MLPSpec, widths: NDArray[np.int64]) -> list[Any]:
-    """Return each hidden layer's masks of all steps, float32 (τ, A, 1, H_l)."""
-    first = widths.swapaxes(0, 1)[..., None, None]
-    return [
-        namespace.from_host((np.arange(units) < first[:, :, layer]).astype(np.float32))
-        for layer, units in enumerate(spec.hidden_widths)
-    ]
 
 
 class _Still:

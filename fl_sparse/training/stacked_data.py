@@ -56,6 +56,11 @@ class StackedData:
         rows, examples, valid = (np.ascontiguousarray(array.swapaxes(0, 1)) for array in (rows, examples, batches >= 0))
         return cls(features, rows, examples, valid, standardizer)
 
+    def twice(self) -> StackedData:
+        """Return the same with each batch repeated: (τ, A, 2b)."""
+        rows, labels, valid = (np.concatenate([array] * 2, axis=2) for array in (self.rows, self.labels, self.valid))
+        return StackedData(self.table, rows, labels, valid, self.standardizer)
+
 
 class BatchReader:
     """Reads the features of one step after another into one buffer."""

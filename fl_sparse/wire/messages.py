@@ -93,6 +93,7 @@ def content_of_order(order: TrainOrder) -> RecordDict:
     }
     if order.prefixes:
         config["prefixes"] = [width for prefix in order.prefixes for width in prefix]
+        config["self-distillation"] = order.self_distillation
     if order.standardizer is not None:
         config["standardizer-mean"] = _float32_bytes(order.standardizer.mean)
         config["standardizer-inverse-std"] = _float32_bytes(order.standardizer.inverse_std)
@@ -131,6 +132,7 @@ def read_order(content: RecordDict) -> TrainOrder:
         standardizer=standardizer,
         expects_standardizer=config["expects-standardizer"],
         prefixes=prefixes,
+        self_distillation=config.get("self-distillation", False),
     )
 
 

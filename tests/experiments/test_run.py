@@ -100,6 +100,7 @@ def test_a_run_leaves_a_whole_folder(tiny_encoder: str, tmp_path: Path, capsys) 
         ("evaluate-every=3",),
         ("proximal=0.1", "repartition-every=2"),
         ("strategy=fjord", "num-subnets=4", "dropout-probability=0.9"),
+        ("strategy=fjord", "num-subnets=4", "self-distillation=true", "capacities=1,0.4"),
         ("server-optimizer=momentum", "strategy=ist-capacity", "capacities=1,0.5"),
     ],
     ids=" ".join,

@@ -31,6 +31,7 @@ RUNS: dict[str, dict] = {
     "federated-dropout": SPLIT,
     "heterofl": SPLIT,
     "fjord": SPLIT,
+    "fjord distilled": {"self_distillation": True} | SPLIT,
     "fedrolex": SPLIT,
     "ist": {"num_subnets": 3, "clients_per_round": 3},
     "ist-capacity": {"num_subnets": 3} | SPLIT,

@@ -9,7 +9,7 @@ from fl_sparse.exchange import TrainOrder
 from fl_sparse.local_training import LocalData, train_locally
 from fl_sparse.mlp import MLPSpec, init_parameters
 from fl_sparse.subnet import SubnetAssignment, SubnetUpdate, extract, reassemble
-from fl_sparse.training import Namespace, OptimizerSpec, TorchNamespace, train_stack
+from fl_sparse.training import Namespace, OptimizerSpec, OrderedDropout, TorchNamespace, train_stack
 from fl_sparse.wire import content_of_order, read_order
 
 SPEC = MLPSpec(5, (8, 6), 3, "gelu")
@@ -31,7 +31,15 @@ def test_a_masked_step_is_a_step_of_the_cut_model(namespace: Namespace) -> None:
     batches = RNG.integers(0, 40, size=(2, 4, 6))
     stacked = {name: [start[name] for start in starts] for name in starts[0]}
     masked = train_stack(
-        stacked, (1.0,) * 3, FEATURES, LABELS, batches, optimizer=SGD, spec=SPEC, namespace=namespace, widths=widths
+        stacked,
+        (1.0,) * 3,
+        FEATURES,
+        LABELS,
+        batches,
+        optimizer=SGD,
+        spec=SPEC,
+        namespace=namespace,
+        ordered=OrderedDropout(widths),
     )
     for subnet, start in enumerate(starts):
         model = start
@@ -54,10 +62,22 @@ def test_a_masked_step_is_a_step_of_the_cut_model(namespace: Namespace) -> None:
             np.testing.assert_allclose(masked.parameters[name][subnet], values, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("optimizer", [OptimizerSpec("adam", 0.01), OptimizerSpec("sgd", 0.1, 0.9, 0.1)])
-def test_moments_move_on_as_autograd_has_them(optimizer: OptimizerSpec) -> None:
+def masked_logits(tensors: dict, rows: np.ndarray, widths: tuple[int, ...]) -> torch.Tensor:
+    h = torch.tensor(FEATURES[rows])
+    for layer, width in enumerate(widths):
+        z = h @ tensors[f"hidden.{layer}.weight"].T + tensors[f"hidden.{layer}.bias"]
+        h = torch.nn.functional.gelu(z, approximate="tanh") * (torch.arange(z.shape[1]) < width)
+    return h @ tensors["output.weight"].T + tensors["output.bias"]
+
+
+@pytest.mark.parametrize("optimizer", [SGD, OptimizerSpec("adam", 0.01), OptimizerSpec("sgd", 0.1, 0.9, 0.1)])
+@pytest.mark.parametrize("distilled", [False, True])
+@pytest.mark.parametrize("namespace", [Namespace(), TorchNamespace()], ids=["numpy", "torch"])
+def test_steps_are_those_of_autograd(optimizer: OptimizerSpec, distilled: bool, namespace: Namespace) -> None:
+    """Momentum and Adam's moments move on where gradients are zero."""
     start, draws = init_parameters(SPEC, 3), (2, 0, 1, 0)
     batches = RNG.integers(0, 40, size=(1, 4, 6))
+    batches[0, 1, 4:] = -1
     masked = train_stack(
         {name: values[None] for name, values in start.items()},
         (1.0,) * 3,
@@ -66,8 +86,8 @@ def test_moments_move_on_as_autograd_has_them(optimizer: OptimizerSpec) -> None:
         batches,
         optimizer=optimizer,
         spec=SPEC,
-        namespace=Namespace(),
-        widths=np.array([[PREFIXES[d] for d in draws]]),
+        namespace=namespace,
+        ordered=OrderedDropout(np.array([[PREFIXES[d] for d in draws]]), distilled),
     )
     tensors = {name: torch.tensor(values, requires_grad=True) for name, values in start.items()}
     steps = (
@@ -75,13 +95,17 @@ def test_moments_move_on_as_autograd_has_them(optimizer: OptimizerSpec) -> None:
         if optimizer.name == "adam"
         else torch.optim.SGD(tensors.values(), optimizer.learning_rate, optimizer.momentum)
     )
-    for draw, rows in zip(draws, batches[0], strict=True):
-        h = torch.tensor(FEATURES[rows])
-        for layer, width in enumerate(PREFIXES[draw]):
-            z = h @ tensors[f"hidden.{layer}.weight"].T + tensors[f"hidden.{layer}.bias"]
-            h = torch.nn.functional.gelu(z, approximate="tanh") * (torch.arange(z.shape[1]) < width)
-        logits = h @ tensors["output.weight"].T + tensors["output.bias"]
-        loss = torch.nn.functional.cross_entropy(logits, torch.tensor(LABELS[rows]))
+    for draw, padded in zip(draws, batches[0], strict=True):
+        rows = padded[padded >= 0]
+        labels = torch.tensor(LABELS[rows])
+        prefix = masked_logits(tensors, rows, PREFIXES[draw])
+        if distilled:
+            whole = masked_logits(tensors, rows, SPEC.hidden_widths)
+            teacher = whole.detach().log_softmax(dim=1)
+            apart = (teacher.exp() * (teacher - prefix.log_softmax(dim=1))).sum(dim=1).mean()
+            loss = torch.nn.functional.cross_entropy(whole, labels) + apart
+        else:
+            loss = torch.nn.functional.cross_entropy(prefix, labels)
         apart = sum(((tensors[name] - torch.tensor(start[name])) ** 2).sum() for name in start)
         steps.zero_grad()
         (loss + optimizer.proximal / 2 * apart).backward()
@@ -113,6 +137,8 @@ def order(**changes) -> TrainOrder:
 def test_prefixes_pass_the_wire() -> None:
     assert read_order(content_of_order(order())).prefixes == PREFIXES
     assert read_order(content_of_order(order(prefixes=()))).prefixes == ()
+    assert not read_order(content_of_order(order())).self_distillation
+    assert read_order(content_of_order(order(self_distillation=True))).self_distillation
 
 
 def test_prefixes_are_drawn_from_seed_client_and_step() -> None:
@@ -146,5 +172,5 @@ def test_layer_norm_is_refused() -> None:
             optimizer=SGD,
             spec=spec,
             namespace=Namespace(),
-            widths=np.array([[[2, 2]]]),
+            ordered=OrderedDropout(np.array([[[2, 2]]])),
         )
