@@ -1,4 +1,4 @@
-"""Compare runs: recipes x varied keys x seeds on the same data, into two tables.
+"""Compare runs: recipes x varied keys x seeds on the same data, into two tables and a report.
 
 Each cell is an ordinary run in DIR/cells, so a comparison that was cut off goes on where it stopped: finished cells are
 kept, an unfinished one is resumed. With --tune key=v1,v2,… the key's value is chosen for each line by validation
@@ -20,6 +20,7 @@ from experiments.compare.execute import Outcome, Told, run_cells
 from experiments.compare.grid import Axis, Cell, Line, lines, manifest, parse_axis
 from experiments.compare.tables import cell_rows, line_rows, write_csv
 from experiments.recipes import recipe_names
+from experiments.report.command import write_report
 from fl_sparse.config import FIELDS, Scalar, parse_override
 from fl_sparse.errors import InputError
 from server.files import write_atomically
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     rows = line_rows(outcomes)
     write_csv(folder / "summary.csv", rows)
     _show(console, rows, folder)
+    told(f"report: {write_report(folder)}")
     return 1 if any(outcome.failure for outcome in outcomes) else 0
 
 
