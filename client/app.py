@@ -12,6 +12,7 @@ from flwr.clientapp.typing import Mod
 
 from client.held_data import HeldData, held_data, training_rows
 from fl_sparse import __version__
+from fl_sparse.closed_form import gram_of
 from fl_sparse.errors import InputError
 from fl_sparse.evaluation import evaluate_table
 from fl_sparse.exchange import ClientDescription, EvaluationReply, TrainOrder
@@ -23,8 +24,10 @@ from fl_sparse.training.namespace import Namespace
 from fl_sparse.wire import (
     content_of_description,
     content_of_evaluation,
+    content_of_gram,
     content_of_refusal,
     content_of_reply,
+    read_gram_question,
     read_order,
 )
 
@@ -75,6 +78,15 @@ def train(message: Message, context: Context) -> RecordDict:
 
 
 @_answers
+def gram(message: Message, context: Context) -> RecordDict:
+    """Answer with the Gram matrices of this node's features, for a closed-form start."""
+    data = _held(context)
+    features, labels = training_rows(data, read_gram_question(message.content))
+    views = data.table.features.shape[0]
+    return content_of_gram(gram_of(features, np.tile(labels, views), len(data.table.classes)))
+
+
+@_answers
 def evaluate(message: Message, context: Context) -> RecordDict:
     """Evaluate the whole MLP on the part of this node's images that it kept back."""
     order, data = read_order(message.content), _held(context)
@@ -91,6 +103,7 @@ def client_app(mods: list[Mod] | None = None) -> ClientApp:
     """Return the ClientApp, with Flower's mods around each message if any are given."""
     made = ClientApp(mods=mods)
     made.query()(describe)
+    made.query("gram")(gram)
     made.train()(train)
     made.evaluate()(evaluate)
     return made

@@ -25,7 +25,7 @@ SCALES = ("mean", "sqrt", "none")
 ACTIVATIONS = ("relu", "gelu")
 NORMALIZATIONS = ("none", "layer")
 OPTIMIZERS = ("adam", "sgd")
-INITS = ("uniform",)
+INITS = ("uniform", "ridge")
 PRECISIONS = ("float32", "bfloat16")
 EVALUATIONS = ("server", "clients", "none")
 COUNTS = (
@@ -82,7 +82,8 @@ class RunConfig:
     normalization: str = _key("none", "'layer': LayerNorm before each activation", NORMALIZATIONS)
     scale: str = _key("mean", "scale of a subnet's pre-activations", SCALES)
     bias_updates: str = _key("aggregate", "'drop': biases keep their initial values, for comparison", BIAS_UPDATES)
-    init: str = _key("uniform", "initial weights", INITS)
+    init: str = _key("uniform", "'ridge': beside the closed-form solution as a fixed linear term", INITS)
+    ridge_penalty: float = _key(0.0, "penalty of init = 'ridge' (0 = chosen on the server's validation images)")
     dropout_probability: float = _key(0.0, "chance that a client asked in a round never answers (simulated)")
     num_server_rounds: int = _key(40, "rounds of the run")
     local_steps: int = _key(20, "optimiser steps of a client in a round (tau)")
@@ -143,6 +144,12 @@ class RunConfig:
             _check(kebab(name), value, 0.0 <= value < 1.0, "0 to below 1")
         rate = self.server_learning_rate
         _check("server-learning-rate", rate, math.isfinite(rate) and rate >= 0, "0 or more")
+        penalty = self.ridge_penalty
+        _check("ridge-penalty", penalty, math.isfinite(penalty) and penalty >= 0, "0 or more")
+        if self.init == "ridge" and penalty == 0 and self.evaluate != "server":
+            raise InputError(
+                f"ridge-penalty = 0.0 is chosen on the server's validation images, but evaluate = {self.evaluate!r}"
+            )
         _check("proximal", self.proximal, math.isfinite(self.proximal) and self.proximal >= 0, "0 or more")
         if self.num_clients and self.clients_per_round > self.num_clients:
             raise InputError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +29,7 @@ from server.files import write_atomically
 from server.picture import draw_accuracy
 from server.question import Answers, ask_nodes, federation_standardizer, wait_for_nodes
 from server.records import RoundRecord, summarize
+from server.ridge_start import ridge_start
 from server.run_folder import RunFolder, read_records, rewrite_records, write_record, write_summary
 from strategies.registry import assignment_rule
 from strategies.submodel import SubmodelStrategy
@@ -101,6 +102,15 @@ def run_rounds(
     strategy = SubmodelStrategy(config, rule, answers.clients, state.standardizer, state.moments)
     records = start.records
     if not records:
+        if config.init == "ridge":
+            closed = ridge_start(grid, config, answers.clients, state.standardizer, state.parameters, tables)
+            watcher.note(f"closed-form start: ridge regression with penalty {closed.penalty:g}")
+            state = replace(state, parameters=closed.parameters)
+            answers = replace(
+                answers,
+                bytes_down=answers.bytes_down + closed.bytes_down,
+                bytes_up=answers.bytes_up + closed.bytes_up,
+            )
         records = [_first_record(state, answers, examine)]
         write_record(folder, records[0])
         save_checkpoint(folder.checkpoints, state)

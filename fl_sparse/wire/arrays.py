@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,6 @@ from flwr.app import Array, ArrayRecord, RecordDict
 from flwr.common.constant import FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE as CHUNK
 from flwr.common.constant import SType
 from numpy.typing import NDArray
-
-from fl_sparse.exchange import Parameters
 
 
 class LazyArray(Array):
@@ -45,8 +44,8 @@ class LazyArray(Array):
         return self.__dict__["values"]  # type: ignore[no-any-return]
 
 
-def array_record(parameters: Parameters) -> ArrayRecord:
-    """Return the parameters as one record that shares their memory."""
+def array_record(parameters: Mapping[str, NDArray[Any]]) -> ArrayRecord:
+    """Return arrays as one record that shares their memory."""
     record = ArrayRecord()
     for name, values in parameters.items():
         record[name] = LazyArray(values)  # item assignment: the constructor would copy through bytes

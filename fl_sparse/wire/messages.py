@@ -95,20 +95,13 @@ def content_of_order(order: TrainOrder) -> RecordDict:
         config["prefixes"] = [width for prefix in order.prefixes for width in prefix]
         config["self-distillation"] = order.self_distillation
     if order.standardizer is not None:
-        config["standardizer-mean"] = _float32_bytes(order.standardizer.mean)
-        config["standardizer-inverse-std"] = _float32_bytes(order.standardizer.inverse_std)
+        config |= standardizer_values(order.standardizer)
     return RecordDict({ARRAYS: array_record(order.parameters), CONFIG: ConfigRecord(config)})
 
 
 def read_order(content: RecordDict) -> TrainOrder:
     """Read a train message."""
     config: Any = content.config_records[CONFIG]
-    standardizer = None
-    if "standardizer-mean" in config:
-        standardizer = Standardizer(
-            mean=np.frombuffer(config["standardizer-mean"], dtype="<f4"),
-            inverse_std=np.frombuffer(config["standardizer-inverse-std"], dtype="<f4"),
-        )
     layers = len(config["scales"]) - 1
     flat = list(config.get("prefixes", ()))
     prefixes = tuple(tuple(flat[start : start + layers]) for start in range(0, len(flat), max(1, layers)))
@@ -129,10 +122,29 @@ def read_order(content: RecordDict) -> TrainOrder:
         local_steps=config["local-steps"],
         batch_size=config["batch-size"],
         seed=config["seed"],
-        standardizer=standardizer,
+        standardizer=standardizer_of(config),
         expects_standardizer=config["expects-standardizer"],
         prefixes=prefixes,
         self_distillation=config.get("self-distillation", False),
+    )
+
+
+def standardizer_values(standardizer: Standardizer) -> dict[str, bytes]:
+    """Return a standardizer as values of a ``ConfigRecord``."""
+    return {
+        "standardizer-mean": _float32_bytes(standardizer.mean),
+        "standardizer-inverse-std": _float32_bytes(standardizer.inverse_std),
+    }
+
+
+def standardizer_of(config: ConfigRecord) -> Standardizer | None:
+    """Read a standardizer from a ``ConfigRecord``, None if it carries none."""
+    if "standardizer-mean" not in config:
+        return None
+    values: Any = config
+    return Standardizer(
+        mean=np.frombuffer(values["standardizer-mean"], dtype="<f4"),
+        inverse_std=np.frombuffer(values["standardizer-inverse-std"], dtype="<f4"),
     )
 
 

@@ -97,6 +97,8 @@ def test_a_run_leaves_a_whole_folder(tiny_encoder: str, tmp_path: Path, capsys) 
         ("hidden-widths=30", "num-subnets=4"),
         ("evaluate=clients",),
         ("evaluate=none",),
+        ("init=ridge",),
+        ("init=ridge", "ridge-penalty=10", "evaluate=clients", "mask-schedule=resampled", "mask-views=2"),
         ("evaluate-every=3",),
         ("proximal=0.1", "repartition-every=2"),
         ("strategy=fjord", "num-subnets=4", "dropout-probability=0.9"),

@@ -1,0 +1,51 @@
+"""The question for Gram matrices, and its answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from flwr.app import ConfigRecord, RecordDict
+
+from fl_sparse.closed_form import Gram
+from fl_sparse.features.moments import Standardizer
+from fl_sparse.wire.arrays import array_record, parameters_of
+from fl_sparse.wire.messages import ARRAYS, CONFIG, refusal_of, standardizer_of, standardizer_values
+
+
+def content_of_gram_question(standardizer: Standardizer | None) -> RecordDict:
+    """Return the question; it carries the standardizer that the sums are to be taken under."""
+    config: dict[str, Any] = {"question": "gram"}
+    if standardizer is not None:
+        config |= standardizer_values(standardizer)
+    return RecordDict({CONFIG: ConfigRecord(config)})
+
+
+def read_gram_question(content: RecordDict) -> Standardizer | None:
+    """Return the standardizer of the question."""
+    return standardizer_of(content.config_records[CONFIG])
+
+
+def content_of_gram(gram: Gram) -> RecordDict:
+    """Return a client's sums, float64."""
+    return RecordDict({ARRAYS: array_record({"features": gram.features, "labels": gram.labels})})
+
+
+def read_gram(content: RecordDict, num_features: int, num_classes: int) -> Gram:
+    """Read and check a client's sums.
+
+    Raises
+    ------
+    ValueError
+        With the reason for refusal.
+    """
+    if (reason := refusal_of(content)) is not None:
+        raise ValueError(reason)
+    arrays = parameters_of(content.array_records[ARRAYS]) if ARRAYS in content.array_records else {}
+    shapes = {"features": (num_features + 1, num_features + 1), "labels": (num_features + 1, num_classes)}
+    for name, shape in shapes.items():
+        if name not in arrays or arrays[name].dtype != np.float64 or arrays[name].shape != shape:
+            raise ValueError(f"the Gram matrices lack {name!r} as float64 {shape}")
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"the Gram matrix {name!r} is not finite")
+    return Gram(arrays["features"], arrays["labels"])

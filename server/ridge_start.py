@@ -1,0 +1,95 @@
+"""``init = ridge``: training starts beside the closed-form solution, a fixed linear term that subnets improve on.
+
+Clients send the Gram matrices of their standardised features; their sum gives ridge regression exactly, however the
+images are split (Fanì et al., Fed3R, ICML 2024, §3). Logits are then skip + MLP, the skip term whole in every subnet.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from fl_sparse.closed_form import Gram, add, ridge
+from fl_sparse.config import RunConfig
+from fl_sparse.errors import InputError
+from fl_sparse.exchange import ClientDescription, Parameters
+from fl_sparse.features.moments import Standardizer
+from fl_sparse.federation import HeldOut, standardized
+from fl_sparse.wire import content_of_gram_question, read_gram, wire_bytes
+
+log = logging.getLogger("fl_sparse.server")
+
+PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
+SHARPNESS = np.float32(10.0)
+"""Ridge scores lie near 0 and 1; as logits they count ten times."""
+QUIET = np.float32(0.1)
+"""The MLP's last layer starts at a tenth, so that the linear term speaks first."""
+
+
+@dataclass(frozen=True)
+class RidgeStart:
+    """Initial parameters with the skip term, and what the question cost on the wire."""
+
+    parameters: Parameters = field(repr=False)
+    penalty: float
+    bytes_down: int
+    bytes_up: int
+
+
+def ridge_start(
+    grid: Grid,
+    config: RunConfig,
+    clients: Mapping[int, ClientDescription],
+    standardizer: Standardizer | None,
+    parameters: Parameters,
+    tables: HeldOut | None,
+) -> RidgeStart:
+    """Ask every client for its Gram matrices and add the closed-form solution to the initial parameters.
+
+    Raises
+    ------
+    InputError
+        If a client refuses or answers wrongly; one that does not answer is left out, with a warning.
+    """
+    content = content_of_gram_question(standardizer)
+    messages = [Message(content, node, "query.gram", group_id="0") for node in clients]
+    found: dict[int, Gram] = {}
+    up = 0
+    for reply in grid.send_and_receive(messages, timeout=config.reply_timeout):
+        if reply.has_error():
+            raise InputError(f"a node failed to sum its features: {str(reply.error.reason).strip()}")
+        client = clients[reply.metadata.src_node_id]
+        up += wire_bytes(reply.content)
+        try:
+            found[client.partition_id] = read_gram(reply.content, client.num_features, len(client.classes))
+        except ValueError as error:
+            raise InputError(f"client {client.partition_id}: {error}") from None
+    if not found:
+        raise InputError("no client sent its Gram matrices")
+    if len(found) < len(clients):
+        log.warning("%d of %d clients are not in the closed-form start", len(clients) - len(found), len(clients))
+    gram = add([found[client] for client in sorted(found)])
+    penalty = config.ridge_penalty or _chosen(gram, PENALTIES, tables, standardizer)
+    weight, bias = ridge(gram, penalty)
+    started = {name: values * QUIET if name.startswith("output.") else values for name, values in parameters.items()}
+    started["skip.weight"] = np.ascontiguousarray(SHARPNESS * weight.astype(np.float32))
+    started["skip.bias"] = SHARPNESS * bias.astype(np.float32)
+    return RidgeStart(started, penalty, wire_bytes(content) * len(messages), up)
+
+
+def _chosen(gram: Gram, penalties: Sequence[float], tables: HeldOut | None, standardizer: Standardizer | None) -> float:
+    """Return the penalty with the best validation accuracy, the first of equals."""
+    if tables is None:
+        raise InputError("ridge-penalty = 0.0 is chosen on the server's validation images; it holds none")
+    inputs, labels = standardized(tables.validation, standardizer), tables.validation.labels
+
+    def accuracy(penalty: float) -> float:
+        weight, bias = ridge(gram, penalty)
+        return float(((inputs @ weight.T + bias).argmax(axis=1) == labels).mean())
+
+    return max(penalties, key=accuracy)
