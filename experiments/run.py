@@ -22,7 +22,7 @@ from fl_sparse.config import RunConfig, describe_keys, from_mapping, parse_overr
 from server.launch import Launch
 from server.progress import BarWatcher, PlainWatcher, human_bytes
 from server.run_folder import RunFolder, read_config
-from strategies.registry import assignment_rule
+from strategies.registry import STRATEGIES, assignment_rule
 
 SUMMARY = "run one federation and write its folder"
 
@@ -32,6 +32,7 @@ def epilog() -> str:
     return "\n".join(
         [
             "recipes: " + ", ".join(recipe_names()),
+            "strategies: " + ", ".join(STRATEGIES),
             "",
             "examples:",
             "  python -m experiments run demo",
