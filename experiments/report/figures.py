@@ -51,14 +51,9 @@ def _accuracy_figure(groups: Sequence[SeedGroup], curves: Curves, along: str, ti
         for index, curve in measured.items():
             xs = curve.rounds if along == "rounds" else curve.spent[along]
             traces += _traces(curve, [x / factor for x in xs], index, names[index], measure)
-    low = min(min(curve.lowest) for measured in curves.values() for curve in measured.values())
-    high = max(max(curve.highest) for measured in curves.values() for curve in measured.values())
-    margin = max(0.02, 0.06 * (high - low))
-    bounds = [100 * max(-0.01, low - margin), 100 * min(1.01, high + margin)]
-    return {
-        "data": traces,
-        "layout": {"xaxis": _axis(title), "yaxis": {**_axis("accuracy, %"), "range": _short(bounds)}},
-    }
+    drawn = [curve for measured in curves.values() for curve in measured.values()]
+    seen = [value for curve in drawn for value in (*curve.lowest, *curve.highest)]
+    return {"data": traces, "layout": {"xaxis": _axis(title), "yaxis": _accuracy_axis(seen)}}
 
 
 def _traces(curve: Curve, xs: list[float], index: int, name: str, measure: str) -> list[dict[str, Any]]:
@@ -124,7 +119,16 @@ def pareto_figure(offers: Sequence[Offer]) -> Figure:
     axis = {**_axis(f"{unit} · bytes sent by a whole run, down and up"), "type": "log" if wide else "linear"}
     if not wide:
         axis["rangemode"] = "tozero"
-    return {"data": [steps, *points], "layout": {"xaxis": axis, "yaxis": _axis("accuracy, %")}}
+    seen = [value for offer in offers for value in (offer.accuracy.lowest, offer.accuracy.highest, *_interval(offer))]
+    return {"data": [steps, *points], "layout": {"xaxis": axis, "yaxis": _accuracy_axis(seen)}}
+
+
+def _interval(offer: Offer) -> tuple[float, ...]:
+    """Return the ends of the interval of three seeds or more."""
+    half = offer.accuracy.half
+    if half is None or len(offer.group.runs) < 3:
+        return ()
+    return (max(0.0, offer.accuracy.mean - half), min(1.0, offer.accuracy.mean + half))
 
 
 def missing_figure(groups: Sequence[SeedGroup]) -> Figure:
@@ -158,6 +162,13 @@ def missing_figure(groups: Sequence[SeedGroup]) -> Figure:
 
 def _axis(title: str) -> dict[str, Any]:
     return {"title": {"text": title}}
+
+
+def _accuracy_axis(seen: Sequence[float]) -> dict[str, Any]:
+    """Return an axis that shows these fractions; a wide interval may leave it, or two seeds would flatten the rest."""
+    margin = max(0.02, 0.06 * (max(seen) - min(seen)))
+    bounds = [100 * max(-0.01, min(seen) - margin), 100 * min(1.01, max(seen) + margin)]
+    return {**_axis("accuracy, %"), "range": _short(bounds)}
 
 
 def _short(values: Sequence[float]) -> list[float]:

@@ -55,11 +55,15 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, name: st
 def _cell(column: Column, cell: Cell) -> str:
     value = "" if cell.value is None else cell.value if isinstance(cell.value, str) else repr(cell.value)
     sort = f' data-value="{text(value)}"' if column.number else ""
-    inner = text(cell.text)
-    if cell.group is not None:
-        inner = f'<span class="label">{swatch(cell.group)}<span>{inner}</span></span>'
+    inner = text(cell.text) if cell.group is None else key(cell.group, cell.text)
     inner = f"<strong>{inner}</strong>" if cell.strong else inner
     return f'<td class="{"number" if column.number else "words"}"{sort}>{inner}</td>'
+
+
+def key(group: int, words: str) -> str:
+    """Return a group's line and name; lines break between words before they break within."""
+    split = " ".join(f'<span class="word">{text(word)}</span>' for word in words.split())
+    return f'<span class="label">{swatch(group)}<span>{split}</span></span>'
 
 
 def swatch(group: int) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from experiments.report.figures import Figure
-from experiments.report.markup import Cell, Column, folded, paragraph, plot, section, swatch, table, text
+from experiments.report.markup import Cell, Column, folded, key, paragraph, plot, section, table, text
 from experiments.report.pareto import Offer
 from experiments.report.seed_groups import SeedGroup, Spread, spread
 from experiments.report.units import digits, percent, quantity
@@ -98,7 +98,7 @@ def legend(groups: Sequence[SeedGroup]) -> str:
         return ""
     keys = "".join(
         f'<button type="button" class="key" data-group="{group.index}" aria-pressed="true">'
-        f"{swatch(group.index)}{text(label(group).text)}</button>\n"
+        f"{key(group.index, label(group).text)}</button>\n"
         for group in groups
     )
     every = '<button type="button" class="key all" data-all>all</button>\n' if len(groups) > 2 else ""
@@ -113,7 +113,10 @@ def _choice(name: str, question: str, answers: dict[str, str]) -> str:
 def curves_section(groups: Sequence[SeedGroup], figures: dict[str, Figure], measures: Sequence[str]) -> str:
     """Return the plots of accuracy along the runs."""
     several = any(len(group.runs) > 1 for group in groups)
-    bands = {"interval": "mean ± 95 % interval", "range": "lowest to highest", "none": "none"}
+    # The 95 % interval of two seeds is 13 times as wide as the two are apart, and would hide all else.
+    two = any(len(group.runs) == 2 for group in groups)
+    interval, highest = ("interval", "mean ± 95 % interval"), ("range", "lowest to highest")
+    bands = dict([highest, interval] if two else [interval, highest]) | {"none": "none"}
     known = {"reported": "reported (test)", "validation": "validation"}
     controls = _choice("bands", "Bands over seeds", bands) if several else ""
     if len(measures) > 1:

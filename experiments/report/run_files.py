@@ -30,7 +30,7 @@ def read_run(path: Path, recipe: str = "") -> Evidence:
     try:
         run = _read(RunFolder(path), recipe)
     except (InputError, OSError, ValueError) as error:  # ValueError: text that is no UTF-8, TOML or JSON
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).replace(f"{path}/", "").split()) or type(error).__name__
         return Evidence(problems=(Problem(path.name, "damaged", reason),))
     problems = () if run.finished else (Problem(path.name, "unfinished", _reached(run)),)
     return Evidence(runs=(run,) if run.summary["accuracy"] is not None else (), problems=problems or _mute(run))

@@ -77,8 +77,9 @@ def group_seeds(runs: Sequence[Run]) -> tuple[tuple[SeedGroup, ...], tuple[Probl
             seeds[run.seed] = run
         if known is not None:
             left_out, kept = (known, run) if seeds[run.seed] is run else (run, known)
-            reason = f"same configuration and seed as {kept.folder}; left out of averages and tables"
-            problems.append(Problem(str(left_out.folder), "repeated", reason))
+            there = kept.name if kept.name != left_out.name else kept.folder
+            reason = f"same configuration and seed as {there}; left out of averages and tables"
+            problems.append(Problem(left_out.name, "repeated", reason))
     members = [tuple(seeds.values()) for seeds in grouped.values()]
     chosen = [tuple(run for run in group if run.finished) or group for group in members]
     firsts = [group[0] for group in chosen]
