@@ -39,11 +39,11 @@ def held_data(run_config: Mapping[str, Any], node_config: Mapping[str, Any]) -> 
     config = from_mapping(known, source="run config")
     client = _number(node_config, "partition-id")
     shard = str(node_config.get("shard", ""))
-    capacity = float(node_config.get("capacity", config.capacity_of(client)))
-    if not 0.0 < capacity <= 1.0:
-        raise InputError(f"client {client}: capacity = {capacity} in the node config; expected above 0, at most 1")
+    capacity = node_config.get("capacity", config.capacity_of(client))
+    if isinstance(capacity, bool) or not isinstance(capacity, int | float) or not 0.0 < capacity <= 1.0:
+        raise InputError(f"client {client}: capacity = {capacity!r} in the node config; expected above 0, at most 1")
     partitions = 0 if shard else _number(node_config, "num-partitions")
-    return _held_data(config, client, partitions, shard, capacity)
+    return _held_data(config, client, partitions, shard, float(capacity))
 
 
 @functools.lru_cache(maxsize=64)
@@ -80,6 +80,6 @@ def _training_rows(
 
 def _number(node_config: Mapping[str, Any], key: str) -> int:
     value = node_config.get(key)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{key} = {value!r} in the node config; expected a whole number")
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InputError(f"{key} = {value!r} in the node config; expected a whole number from 0")
     return value

@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
     """Fit and print."""
     _, values = find_recipe(args.recipe)
     config = from_mapping({**values, **dict(parse_override(text) for text in args.overrides)}, source=args.recipe)
-    if args.out and Path(args.out).exists():
-        raise InputError(f"{args.out} already exists")
+    if args.out and (Path(args.out).exists() or not Path(args.out).absolute().parent.is_dir()):
+        raise InputError(f"--out {args.out}: expected a new file in an existing folder")
     result = fit(config)
     console = Console()
     console.print(

@@ -120,5 +120,5 @@ def show(console: Console, config: RunConfig, summary: dict[str, Any], folder: R
     seconds = summary["seconds"]
     table.add_row("seconds", ", ".join(f"{phase} {seconds[phase]:.1f}" for phase in seconds))
     console.print(table)
-    console.print(f"plot: {folder.picture_file}", soft_wrap=True, highlight=False)
-    console.print(f"run folder: {folder.path}", soft_wrap=True, highlight=False)
+    console.print(f"plot: {folder.picture_file}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"run folder: {folder.path}", soft_wrap=True, highlight=False, markup=False)

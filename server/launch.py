@@ -40,7 +40,7 @@ class Launch:
         """
         if self.resume and (self.out or self.name):
             raise InputError("resume goes on in its own folder; leave out and name away")
-        if any(separator in self.name for separator in "/\\") or self.name in (".", ".."):
+        if any(separator in self.name for separator in "/\\\0") or self.name in (".", ".."):
             raise InputError(f"name = {self.name!r}; expected a folder's name without separators")
         path = self.path(recipe)
         if self.resume:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Sequence
@@ -69,16 +70,17 @@ def next_name(out: Path, recipe: str) -> str:
 
 
 def check_new(path: Path) -> None:
-    """Refuse a folder that holds anything.
+    """Refuse a folder that holds anything, or that cannot be made.
 
     Raises
     ------
     InputError
         Naming the folder, and how to go on with the run in it, if it is one.
     """
-    if path.is_dir() and not any(path.iterdir()):
-        return
-    if path.exists():
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise InputError(f"output folder {path}: {above} is no folder that can be written to")
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         known = (path / "config.toml").exists()
         advice = "; --resume goes on with it" if known and not (path / "summary.json").exists() else ""
         raise InputError(f"output folder {path} already holds {'another run' if known else 'something'}{advice}")
@@ -104,13 +106,16 @@ def read_config(path: Path) -> RunConfig:
     Raises
     ------
     InputError
-        If the folder holds no run.
+        If the folder holds no run, or its configuration is damaged.
     """
+    source = RunFolder(path).config_file
     try:
-        text = RunFolder(path).config_file.read_text(encoding="utf-8")
+        values = tomllib.loads(source.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path} holds no run: {RunFolder(path).config_file}: {error.strerror or error}") from None
-    return from_mapping(tomllib.loads(text), source=str(RunFolder(path).config_file))
+        raise InputError(f"{path} holds no run: {source}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{source}: no valid TOML: {error}") from None
+    return from_mapping(values, source=str(source))
 
 
 def open_unfinished(path: Path, config: RunConfig) -> RunFolder:
@@ -130,6 +135,12 @@ def open_unfinished(path: Path, config: RunConfig) -> RunFolder:
         raise InputError(f"{path} was started with another configuration: {changes}")
     if folder.summary_file.exists():
         raise InputError(f"{path} holds a finished run")
+    try:
+        folder.checkpoints.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder.checkpoints}: {error.strerror or error}; expected the folder of checkpoints"
+        ) from None
     return folder
 
 
@@ -149,7 +160,10 @@ def read_records(folder: RunFolder, *, up_to: int | None = None) -> list[RoundRe
     """
     if not folder.metrics_file.exists():
         return []
-    lines = folder.metrics_file.read_text(encoding="utf-8").split("\n")[:-1]
+    try:
+        lines = folder.metrics_file.read_text(encoding="utf-8").split("\n")[:-1]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{folder.metrics_file} cannot be read: {error}") from None
     records = []
     for number, line in enumerate(lines, start=1):
         source = f"{folder.metrics_file}, line {number}"

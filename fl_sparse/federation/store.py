@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fl_sparse.errors import InputError
 from fl_sparse.features.store import locked
 from fl_sparse.shard.file import load_shard, save_shard
 from fl_sparse.shard.image_shard import ImageShard
@@ -20,6 +22,23 @@ def store_folder() -> Path:
     return Path(chosen) if chosen else Path.home() / ".cache" / "fl-sparse"
 
 
+def make_store(folder: Path) -> None:
+    """Make a folder of the store.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"store {folder}: {reason}; set FL_SPARSE_STORE to a folder that can be written to") from None
+
+
 def shard_key(**facts: Any) -> str:
     """Return the name of the shard that follows from these facts (source's fingerprint, rows, mask, sizes, seed)."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -29,7 +48,7 @@ def stored_shard(store: Path, key: str, build: Callable[[], ImageShard]) -> Imag
     """Return the stored shard, built and written once by whichever process comes first; memory-mapped."""
     path = store / "shards" / f"{key}.safetensors"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_store(path.parent)
         with locked(path):
             if not path.exists():
                 save_shard(path, build())

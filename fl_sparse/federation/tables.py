@@ -181,7 +181,11 @@ def table_of_shard(
         return compute_features(encoder, shard, precision=config.precision)
 
     key = feature_key(shard.header.digest, f"{spec.digest}-{config.encoder_normalization}", config.precision)
-    features = stored_features(store_folder() / "features", key, compute)
+    folder = store_folder() / "features"
+    try:
+        features = stored_features(folder, key, compute)
+    except OSError as error:
+        raise InputError(f"store {folder}: {error}; FL_SPARSE_STORE may name another folder") from None
     return FeatureTable(pool(features, config.pooling), np.asarray(shard.labels), tuple(shard.header.classes))
 
 

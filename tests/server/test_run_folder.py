@@ -63,6 +63,22 @@ def test_resuming_a_finished_run_or_none_is_refused(tmp_path) -> None:
         open_unfinished(tmp_path / "absent", RunConfig())
 
 
+@pytest.mark.parametrize("damaged", [b"seed = [1\n", b"\xff"])
+def test_a_damaged_configuration_is_named(damaged: bytes, tmp_path) -> None:
+    folder = create_run_folder(tmp_path / "run", RunConfig())
+    folder.config_file.write_bytes(damaged)
+    with pytest.raises(InputError, match=r"config\.toml: no valid TOML"):
+        open_unfinished(tmp_path / "run", RunConfig())
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_any_work(tmp_path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for path in (tmp_path / "file" / "run", tmp_path / "file" / "deep" / "run"):
+        with pytest.raises(InputError, match="is no folder that can be written to"):
+            check_new(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_records_survive_and_a_cut_line_is_dropped(tmp_path) -> None:
     folder = create_run_folder(tmp_path / "run", RunConfig())
     records = [

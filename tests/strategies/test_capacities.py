@@ -79,6 +79,10 @@ def test_a_nodes_own_capacity_wins(tiny_encoder: str) -> None:
     assert held_data(keys, {**node, "capacity": 0.3}).capacity == 0.3
     with pytest.raises(InputError, match=r"client 1: capacity = 2\.0 in the node config"):
         held_data(keys, {**node, "capacity": 2.0})
+    with pytest.raises(InputError, match=r"client 1: capacity = 'half' in the node config"):
+        held_data(keys, {**node, "capacity": "half"})
+    with pytest.raises(InputError, match=r"partition-id = -1 in the node config; expected a whole number from 0"):
+        held_data(keys, {**node, "partition-id": -1, "shard": "any.shard"})
 
 
 @pytest.mark.parametrize("capacities", ["", "0", "1,", "1.5", "half", "nan", "1,-0.5"])
