@@ -114,7 +114,7 @@ def _held(context: Context) -> HeldData:
 
 
 def _standardizer(order: TrainOrder, context: Context, data: HeldData) -> Standardizer | None:
-    """Return the federation's standardizer: from the node's first message, later from its own state."""
+    """Return the federation's standardizer: from the message, else from the node's own state."""
     if not order.expects_standardizer:
         return None
     if order.standardizer is not None:

@@ -24,7 +24,7 @@ class ClientDescription:
     classes: tuple[str, ...]
     capacity: float
     moments: Moments
-    """Per view 0, of its F features, in float64."""
+    """Of its F features over all its training images and their views, in float64."""
     version: str
 
 
@@ -45,7 +45,7 @@ class TrainOrder:
     batch_size: int
     seed: int
     standardizer: Standardizer | None
-    """Sent with a node's first message only; the node keeps it."""
+    """Sent with a node's first train message, which keeps it, and with every evaluation."""
     expects_standardizer: bool
     prefixes: tuple[tuple[int, ...], ...] = ()
     """Ordered dropout: each step draws one of these and trains that many first units of each hidden layer; () = all."""

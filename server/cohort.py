@@ -27,7 +27,7 @@ class Cohort:
     def __call__(self, orders: Sequence[TrainOrder], clients: Sequence[int]) -> list[TrainReply]:
         """Train all orders."""
         if self._features is None:
-            # The standardizer is frozen in round 0 and reaches every node with its first message.
+            # The standardizer is frozen in round 0 and reaches every node with its first train message.
             self._features = standardized(self._training.table, _standardizer(orders))
         data = [self._data(client, self._features) for client in clients]
         return train_locally(orders, data, self._namespace)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp import Grid
@@ -58,7 +58,7 @@ class SubmodelStrategy(Strategy):
     clients
         Node id -> the node's description, from round 0's question.
     standardizer
-        The federation's frozen mean and variance; reaches each node with its first message.
+        The federation's frozen mean and variance; reaches each node with its first train message.
     moments
         The server optimiser's, when a run goes on from a checkpoint.
     """
@@ -155,7 +155,9 @@ class SubmodelStrategy(Strategy):
         whole = whole_model(self.config.widths)
         messages = []
         for node in self._reachable(set(grid.get_node_ids())):
-            content = content_of_order(self._order(server_round, node, whole))
+            # A node that never trained, or lost its state, has no standardizer: an evaluation stands by itself.
+            order = replace(self._order(server_round, node, whole), standardizer=self.standardizer)
+            content = content_of_order(order)
             self.report.bytes_down += wire_bytes(content)
             messages.append(Message(content, node, MessageType.EVALUATE, group_id=str(server_round)))
         return messages

@@ -112,6 +112,16 @@ def test_every_option_runs_and_repeats_bit_for_bit(more: tuple[str, ...], tiny_e
     assert_equal_weights(one, other)
 
 
+def test_clients_evaluate_what_they_kept_back_after_every_round(tiny_encoder: str, tmp_path: Path, caplog) -> None:
+    folder = run(tiny_encoder, tmp_path, "one", "evaluate=clients", "clients-per-round=1")
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert all(0 <= record["clients_accuracy"] <= 1 for record in records[1:])
+    assert not caplog.records
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["accuracy"] == max(record["clients_accuracy"] for record in records[1:])
+    assert summary["accuracy_of"] == "clients' held-out images"
+
+
 def test_data_seed_changes_data_and_seed_changes_training(tiny_encoder: str, tmp_path: Path) -> None:
     base = run(tiny_encoder, tmp_path, "base")
     seeded = run(tiny_encoder, tmp_path, "seeded", "seed=1")
@@ -172,6 +182,8 @@ def test_resuming_another_configuration_or_a_finished_run_is_refused(tiny_encode
         (["run", "-c", "num-clients=2", "-c", "clients-per-round=3"], "clients-per-round = 3"),
         (["run", "--resume", "/no/such/run"], "/no/such/run holds no run"),
         (["run", "no/such.toml"], "no/such.toml"),
+        (["run", "--out", "/dev/null/runs"], "output folder /dev/null/runs/run-1: /dev/null is no folder"),
+        (["closed-form", "demo", "--out", "no/such/file.json"], "expected a new file in an existing folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -183,6 +195,16 @@ def test_mistakes_are_one_line_and_exit_code_2(arguments, words: str, tmp_path: 
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_cannot_be_written_is_named(tiny_encoder: str, tmp_path: Path, capsys, monkeypatch) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("FL_SPARSE_STORE", str(tmp_path / "file"))
+    assert main(["run", *overrides(tiny_encoder), "--out", str(tmp_path / "runs")]) == 2
+    error = capsys.readouterr().err
+    assert f"store {tmp_path / 'file'}" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("name", recipe_names())
