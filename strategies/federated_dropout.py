@@ -1,6 +1,6 @@
 """Federated Dropout: each client of a round trains a random subset of the units, drawn independently.
 
-Symbols: H_l units of hidden layer l; c_k the share of them that client k keeps, its capacity. The paper gives one share
+Symbols: H_l units of hidden layer l; r_k the share of them that client k keeps, its capacity. The paper gives one share
 to all clients (``capacities = "0.75"``).
 
 References
@@ -26,7 +26,7 @@ from strategies.assignment import Placement, held_units
 
 @dataclass(frozen=True)
 class FederatedDropout:
-    """⌈c_k H_l⌉ units of each layer, drawn from (seed, round, client, layer)."""
+    """⌈r_k H_l⌉ units of each layer, drawn from (seed, round, client, layer)."""
 
     options: ClassVar[tuple[str, ...]] = ()
 

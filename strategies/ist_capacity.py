@@ -1,9 +1,9 @@
 """Independent Subnet Training with parts in proportion to the clients' capacities.
 
-Symbols: M clients of the round, S subnets, H_l units of hidden layer l, c_k the capacity of client k.
+Symbols: M clients of the round, S subnets, H_l units of hidden layer l, r_k the capacity of client k.
 
 The clients of a round are dealt, in a drawn order, into ⌈M/S⌉ groups as even as possible. In each group a permutation
-of each layer is cut into one part a client: disjoint, of c_k / max(1, Σ c) of the units (Σ over the group; whole units
+of each layer is cut into one part a client: disjoint, of r_k / max(1, Σ r) of the units (Σ over the group; whole units
 by largest remainder, at least one). A group whose capacities sum to 1 or more covers every unit; one that has less
 leaves the rest as it is, since no client is given more than it can hold. Groups are independent partitions, averaged.
 
@@ -89,7 +89,7 @@ def part_sizes(capacities: Sequence[float], width: int) -> NDArray[np.int64]:
     Parameters
     ----------
     capacities
-        c_k of the group's clients, at most ``width`` of them.
+        r_k of the group's clients, at most ``width`` of them.
     width
         H_l.
 
