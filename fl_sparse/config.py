@@ -112,6 +112,8 @@ class RunConfig:
             choices = entry.metadata["choices"]
             if choices and value not in choices:
                 raise InputError(f"{kebab(entry.name)} = {value!r} is unknown{nearest(str(value), choices)}")
+            # What Flower's messages and TOML can hold.
+            _check(kebab(entry.name), value, not isinstance(value, int) or value < 2**63, "less than 2^63")
         widths = self.widths
         _check("mask-ratio", self.mask_ratio, 0.0 <= self.mask_ratio <= MAX_RATIO, f"0 to {MAX_RATIO}")
         ratio = self.test_mask_ratio
@@ -139,6 +141,8 @@ class RunConfig:
             _check(kebab(name), value, math.isfinite(value) and value > 0, "a positive number")
         _check("folds", self.folds, self.folds == 0 or self.folds >= 2, "0, or 2 or more")
         _check("fold", self.fold, 0 <= self.fold < max(1, self.folds), f"0 to {max(1, self.folds) - 1}")
+        if self.momentum and self.optimizer != "sgd":
+            raise InputError(f"momentum = {self.momentum}: optimizer {self.optimizer!r} has none; it is for sgd")
         for name in ("momentum", "server_momentum", "server_beta2", "dropout_probability"):
             value = getattr(self, name)
             _check(kebab(name), value, 0.0 <= value < 1.0, "0 to below 1")

@@ -60,7 +60,13 @@ def parameters_of(record: ArrayRecord) -> dict[str, NDArray[Any]]:
     ValueError
         If an array cannot be read as NumPy data (pickled objects are never read).
     """
-    return {name: array.numpy() for name, array in record.items()}
+    arrays = {}
+    for name, array in record.items():
+        try:
+            arrays[name] = array.numpy()
+        except Exception as error:  # NumPy and Flower raise errors of several types on damaged data
+            raise ValueError(f"{name} cannot be read: {error}") from None
+    return arrays
 
 
 def wire_bytes(content: RecordDict) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from numpy.typing import NDArray
 
 from fl_sparse.exchange import ClientDescription, EvaluationReply, TrainOrder, TrainReply
 from fl_sparse.features.moments import Moments, Standardizer
@@ -65,6 +66,10 @@ def read_description(content: RecordDict) -> ClientDescription:
         )
     except KeyError as error:
         raise ValueError(f"the description lacks {error.args[0]!r}") from None
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"the description is malformed: {error}") from None
+    if described.partition_id < 0 or not 0.0 < described.capacity <= 1.0:
+        raise ValueError(f"partition-id = {described.partition_id} or capacity = {described.capacity} is out of range")
     if moments.mean.shape != (features,) or moments.m2.shape != (features,):
         raise ValueError(f"the moments are of {moments.mean.size} features; expected {features}")
     if not (np.isfinite(moments.mean).all() and np.isfinite(moments.m2).all()):
@@ -165,7 +170,7 @@ def read_reply(
     ------
     ValueError
         With the reason for refusal: another round or subnet, missing or unexpected arrays, another shape or dtype,
-        values that are not finite, or a number of examples that is not positive.
+        values that are not finite, or less than one example.
     """
     if (reason := refusal_of(content)) is not None:
         raise ValueError(reason)
@@ -179,14 +184,16 @@ def read_reply(
     for key, expected in (("round", round_number), ("subnet", subnet)):
         if answered[key] != expected:
             raise ValueError(f"the reply is for {key} {answered[key]}; expected {expected}")
-    examples = answered["num-examples"]
-    if isinstance(examples, list) or not math.isfinite(examples) or examples <= 0:
-        raise ValueError(f"num-examples = {examples}; expected a positive number")
-    parameters = parameters_of(_checked(content.array_records[ARRAYS], shapes))
+    examples, loss = answered["num-examples"], answered["loss"]
+    if isinstance(examples, list) or not math.isfinite(examples) or examples < 1:
+        raise ValueError(f"num-examples = {examples}; expected 1 or more")
+    if isinstance(loss, list) or not math.isfinite(loss):
+        raise ValueError(f"loss = {loss}; expected a finite number")
+    parameters = _checked(content.array_records[ARRAYS], shapes)
     for name, values in parameters.items():
         if not np.isfinite(values).all():
             raise ValueError(f"{name} holds values that are not finite")
-    return TrainReply(round_number, subnet, parameters, int(examples), float(answered["loss"]))
+    return TrainReply(round_number, subnet, parameters, int(examples), float(loss))
 
 
 def content_of_evaluation(reply: EvaluationReply) -> RecordDict:
@@ -212,6 +219,8 @@ def read_evaluation(content: RecordDict, *, round_number: int) -> EvaluationRepl
         )
     except KeyError as error:
         raise ValueError(f"the evaluation lacks {error.args[0]!r}") from None
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"the evaluation is malformed: {error}") from None
     if found.round != round_number:
         raise ValueError(f"the evaluation is for round {found.round}; expected {round_number}")
     if found.num_examples <= 0 or not (0.0 <= found.accuracy <= 1.0 and math.isfinite(found.loss)):
@@ -219,16 +228,18 @@ def read_evaluation(content: RecordDict, *, round_number: int) -> EvaluationRepl
     return found
 
 
-def _checked(record: ArrayRecord, shapes: dict[str, tuple[int, ...]]) -> ArrayRecord:
+def _checked(record: ArrayRecord, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[Any]]:
     missing, unexpected = sorted(set(shapes) - set(record)), sorted(set(record) - set(shapes))
     if missing or unexpected:
         raise ValueError(f"the reply's arrays differ: missing {missing}, unexpected {unexpected}")
+    # The arrays themselves are asked, not what the record says of them.
+    arrays = parameters_of(record)
     for name, shape in shapes.items():
-        if record[name].dtype != "float32":
-            raise ValueError(f"{name} is {record[name].dtype}; expected float32")
-        if tuple(record[name].numpy().shape) != shape:
-            raise ValueError(f"{name} is of shape {tuple(record[name].shape)}; expected {shape}")
-    return record
+        if arrays[name].dtype != np.float32:
+            raise ValueError(f"{name} is {arrays[name].dtype}; expected float32")
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} is of shape {arrays[name].shape}; expected {shape}")
+    return arrays
 
 
 def content_of_refusal(reason: str) -> RecordDict:

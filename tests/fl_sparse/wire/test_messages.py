@@ -17,6 +17,7 @@ from fl_sparse.wire import (
     content_of_refusal,
     content_of_reply,
     read_description,
+    read_evaluation,
     read_order,
     read_reply,
     refusal_of,
@@ -103,6 +104,13 @@ def test_a_malformed_description_is_named() -> None:
         read_description(content)
     with pytest.raises(ValueError, match="moments are of 3 features; expected 4"):
         read_description(content_of_description(replace(DESCRIPTION, num_features=4)))
+    for wrong in ({"partition_id": -1}, {"capacity": 0.0}, {"capacity": float("nan")}):
+        with pytest.raises(ValueError, match="is out of range"):
+            read_description(content_of_description(replace(DESCRIPTION, **wrong)))
+    content = content_of_description(DESCRIPTION)
+    content.config_records["config"]["classes"] = 3
+    with pytest.raises(ValueError, match="malformed"):
+        read_description(content)
     broken = Moments(30, np.array([np.nan, 1, 1]), np.ones(3))
     with pytest.raises(ValueError, match="not finite"):
         read_description(content_of_description(replace(DESCRIPTION, moments=broken)))
@@ -121,7 +129,11 @@ def test_a_good_reply_is_read() -> None:
         (altered(**{"num-examples": 0}), "num-examples = 0"),
         (altered(**{"num-examples": -5}), "num-examples = -5"),
         (altered(**{"num-examples": float("nan")}), "num-examples = nan"),
+        (altered(**{"num-examples": 0.5}), "num-examples = 0.5; expected 1 or more"),
+        (altered(**{"num-examples": [3]}), r"num-examples = \[3\]"),
         (altered(loss=None), "lacks 'loss'"),
+        (altered(loss=[0.5]), r"loss = \[0.5\]; expected a finite number"),
+        (altered(loss=float("nan")), "loss = nan"),
         (with_arrays({"output.bias": WEIGHTS["output.bias"]}), r"missing \['output.weight'\]"),
         (with_arrays(WEIGHTS | {"more": np.ones(1, np.float32)}), r"unexpected \['more'\]"),
         (with_arrays(WEIGHTS | {"output.bias": np.zeros(3, np.float32)}), r"shape \(3,\); expected \(2,\)"),
@@ -142,6 +154,29 @@ def test_a_lying_shape_is_found() -> None:
     content.array_records["arrays"]["output.bias"].data = content.array_records["arrays"]["output.weight"].data
     with pytest.raises(ValueError, match="expected"):
         read(content)
+
+
+def test_a_lying_dtype_is_found() -> None:
+    content = across(content_of_reply(REPLY))
+    wide = array_record({"output.bias": np.zeros(2)})["output.bias"].data
+    content.array_records["arrays"]["output.bias"].data = wide
+    with pytest.raises(ValueError, match=r"output\.bias is float64; expected float32"):
+        read(content)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x93NUMPY", b"no array"])
+def test_damaged_arrays_are_refused(data: bytes) -> None:
+    content = across(content_of_reply(REPLY))
+    content.array_records["arrays"]["output.bias"].data = data
+    with pytest.raises(ValueError, match=r"output\.bias cannot be read"):
+        read(content)
+
+
+@pytest.mark.parametrize("changes", [{"accuracy": [0.5]}, {"num-examples": float("inf")}, {"accuracy": 2.0}])
+def test_a_malformed_evaluation_is_refused(changes: dict[str, object]) -> None:
+    metrics = {"round": 1, "accuracy": 0.5, "loss": 1.0, "num-examples": 3} | changes
+    with pytest.raises(ValueError, match="evaluation"):
+        read_evaluation(RecordDict({"metrics": MetricRecord(metrics)}), round_number=1)
 
 
 def test_only_refusals_are_refusals() -> None:
