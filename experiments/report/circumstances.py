@@ -81,7 +81,7 @@ def tuning_section(tunings: Sequence[Tuning]) -> str:
     for tuning in tunings:
         names = [name for name, _ in tuning.trials[0].line] if tuning.trials else []
         columns = [Column(name, number=False) for name in names]
-        columns += [Column(tuning.key), Column("validation accuracy, %"), Column("", number=False)]
+        columns += [Column(tuning.key), Column("validation accuracy, %"), Column("outcome", number=False)]
         rows = [
             [
                 *(Cell(value) for _, value in trial.line),
@@ -137,8 +137,9 @@ def environment_section(runs: Sequence[Run]) -> str:
     if not names:
         return section("environment", "Where it ran", paragraph("The runs do not say."))
     several = len(found) > 1
-    columns = [Column("", number=False)]
-    columns += [Column(f"{times} runs" if several else "all runs", number=False) for times in found.values()]
+    columns = [Column("entry", number=False)]
+    headings = [f"{times} run{'' if times == 1 else 's'}" if several else "all runs" for times in found.values()]
+    columns += [Column(heading, number=False) for heading in headings]
     rows = []
     for name in names:
         values = [dict(flat).get(name, "") for flat in found]

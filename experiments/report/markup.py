@@ -37,11 +37,7 @@ def text(value: object) -> str:
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, name: str) -> str:
     """Return a sortable table; ``name`` is its caption for those who cannot see where it stands."""
-    head = "".join(
-        f'<th scope="col" class="{"number" if column.number else "words"}"><button type="button"'
-        f' title="{text(column.about or "sort by this column")}">{text(column.heading)}</button></th>'
-        for column in columns
-    )
+    head = "".join(_heading(column) for column in columns)
     body = "".join(
         "<tr>" + "".join(_cell(column, cell) for column, cell in zip(columns, row, strict=True)) + "</tr>\n"
         for row in rows
@@ -50,6 +46,12 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, name: st
         f'<div class="scroll" tabindex="0" role="region" aria-label="{text(name)}"><table class="sortable">'
         f"<caption>{text(name)}</caption><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n"
     )
+
+
+def _heading(column: Column) -> str:
+    shown = text(column.heading).replace(", %", ",&nbsp;%")
+    button = f'<button type="button" title="{text(column.about or "sort by this column")}">{shown}</button>'
+    return f'<th scope="col" class="{"number" if column.number else "words"}">{button}</th>'
 
 
 def _cell(column: Column, cell: Cell) -> str:

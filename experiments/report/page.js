@@ -31,13 +31,14 @@
       gridcolor: css("--grid"), linecolor: css("--rule"), zerolinecolor: css("--rule"),
       tickfont: { color: css("--soft") }, automargin: true,
     });
+    const font = { family: getComputedStyle(document.body).fontFamily, size: 12, color: css("--ink") };
     return {
       ...layout,
       xaxis: axis(layout.xaxis), yaxis: axis(layout.yaxis),
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: css("--ink") },
+      font,
       margin: { l: 48, r: 14, t: 14, b: 44 },
-      hoverlabel: { bgcolor: css("--panel"), bordercolor: css("--rule"), font: { color: css("--ink") }, align: "left" },
+      hoverlabel: { bgcolor: css("--panel"), bordercolor: css("--rule"), font, align: "left" },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--rule"), activecolor: css("--soft") },
       hovermode: "closest", showlegend: false, uirevision: "kept",
       dragmode: touch.matches ? false : "zoom", // a finger scrolls the page

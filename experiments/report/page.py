@@ -52,7 +52,7 @@ def render(report: Report) -> str:
         made = offers(groups)
         figures = {**along}
         body += results.results_section(groups) + results.curves_section(groups, along, list(curves))
-        if made:
+        if len(made) > 1:
             figures["pareto"] = pareto_figure(made)
             body += results.front_section([offer.group for offer in made], made)
         if 'data-figure="missing"' in (replies := results.replies_section(groups)):

@@ -54,7 +54,7 @@ class Page(HTMLParser):
     def rows(self, caption: str) -> list[dict[str, str]]:
         """Return a table's rows: heading -> exact value where there is one, else the text."""
         head, *body = self.tables[caption]
-        names = [shown for shown, _ in head]
+        names = [shown.replace("\xa0", " ") for shown, _ in head]
         return [
             dict(zip(names, (shown if value is None else value for shown, value in row), strict=True)) for row in body
         ]

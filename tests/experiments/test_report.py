@@ -264,7 +264,7 @@ def test_chosen_values_and_failed_cells_are_shown(tiny_encoder: str, tmp_path: P
         tried = [row for row in csv.DictReader(stream) if row["status"] == "done"]
     best = max(tried, key=lambda row: float(row["validation_accuracy"]))
     rows = page.rows("Values of learning-rate")
-    assert [float(row["learning-rate"]) for row in rows if row[""] == "chosen"] == [float(best["learning-rate"])]
+    assert [float(row["learning-rate"]) for row in rows if row["outcome"] == "chosen"] == [float(best["learning-rate"])]
     assert [float(row["validation accuracy, %"]) for row in rows if row["dataset"] == "digits"] == [
         float(row["validation_accuracy"]) for row in tried
     ]
