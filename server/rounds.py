@@ -143,6 +143,11 @@ def _start(folder: RunFolder, config: RunConfig, spec: MLPSpec, answers: Answers
     stored = latest_checkpoint(folder.checkpoints)
     if stored is not None:
         records = read_records(folder, up_to=stored.round)
+        if [record.round for record in records] != list(range(stored.round + 1)):
+            raise InputError(
+                f"{folder.metrics_file} lacks rounds up to {stored.round}, which the checkpoint is of; "
+                "the run cannot go on from it"
+            )
         rewrite_records(folder, records)
         return Start(stored, records)
     first = next(iter(answers.clients.values()))

@@ -145,9 +145,11 @@ def open_unfinished(path: Path, config: RunConfig) -> RunFolder:
 
 
 def write_record(folder: RunFolder, record: RoundRecord) -> None:
-    """Append a round's record."""
+    """Append a round's record; it is on the disk before the round's checkpoint is."""
     with folder.metrics_file.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(to_json(record)) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def read_records(folder: RunFolder, *, up_to: int | None = None) -> list[RoundRecord]:

@@ -165,6 +165,15 @@ def test_resuming_another_configuration_or_a_finished_run_is_refused(tiny_encode
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+def test_metrics_that_lack_rounds_are_not_gone_on_from(tiny_encoder: str, tmp_path: Path, capsys) -> None:
+    folder = run(tiny_encoder, tmp_path, "one")
+    (folder / "summary.json").unlink()
+    lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text("".join(lines[:2] + lines[3:]))
+    assert main(["run", "--resume", str(folder)]) == 2
+    assert "metrics.jsonl lacks rounds up to 4" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
