@@ -4,4 +4,4 @@ Written by ``python -m fl_sparse.encoder.ship``; what the file is, how it was ma
 docs/model-card.md.
 """
 
-SHA256 = "5f2c0efaba5401542fb84a9642ed8da942031cd609128f7262dad5a44805dbec"
+SHA256 = "fa689e643b9197726a2e9325be4cee846568c76281abfbf45e1b1be31d72561c"
