@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,10 +64,14 @@ def read_comparison(path: Path) -> Evidence:
 
 
 def loose_runs(path: Path) -> list[Evidence]:
-    """Read every run folder directly below a folder, in the order of names."""
+    """Read every run folder directly below a folder, in the order of names (run-2 before run-10)."""
     if not path.is_dir():
         return []
-    return [read_run(entry) for entry in sorted(path.iterdir()) if holds_run(entry)]
+    return [read_run(entry) for entry in sorted(path.iterdir(), key=_counted) if holds_run(entry)]
+
+
+def _counted(path: Path) -> list[tuple[int, str]]:
+    return [(int(part or 0), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def _said(path: Path, fate: Fate, reason: str) -> Evidence:

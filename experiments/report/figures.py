@@ -20,8 +20,9 @@ Curves = Mapping[str, Mapping[int, Curve]]
 """Measure (``reported``, ``validation``) to group index to curve."""
 
 DASHES = ("solid", "dash", "dot", "dashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 COLOURS = 8
-"""Colours that page.css defines; the ninth group takes the first colour again, dashed."""
+"""Colours that page.css defines; the ninth group takes the first colour again, with other dashes and symbol."""
 
 HOVER_NAME = "<br>%{fullData.name}<extra></extra>"
 
@@ -29,6 +30,12 @@ HOVER_NAME = "<br>%{fullData.name}<extra></extra>"
 def dash(index: int) -> str:
     """Return the line style of a group."""
     return DASHES[index // COLOURS % len(DASHES)]
+
+
+def symbol(offer: Offer) -> str:
+    """Return the marker of a group: filled on the front, hollow elsewhere."""
+    shape = SYMBOLS[offer.group.index // COLOURS % len(SYMBOLS)]
+    return shape if offer.on_front else f"{shape}-open"
 
 
 def accuracy_figures(groups: Sequence[SeedGroup], curves: Curves) -> dict[str, Figure]:
@@ -109,7 +116,7 @@ def pareto_figure(offers: Sequence[Offer]) -> Figure:
             "y": _short([100 * offer.accuracy.mean]),
             "error_y": {"array": _short([100 * (offer.accuracy.half or 0.0)]), "thickness": 1.5, "width": 5}
             | {"visible": offer.accuracy.half is not None},
-            "marker": {"size": 11, "symbol": "circle" if offer.on_front else "circle-open", "line": {"width": 2}},
+            "marker": {"size": 11, "symbol": symbol(offer), "line": {"width": 2}},
             "hovertemplate": f"<b>%{{y:.2f}} %</b> for %{{x:.4~g}} {unit}{HOVER_NAME}",
         }
         for offer in offers
@@ -117,8 +124,8 @@ def pareto_figure(offers: Sequence[Offer]) -> Figure:
     sent = [offer.sent for offer in offers if offer.sent > 0]
     wide = len(sent) == len(offers) > 1 and max(sent) / min(sent) > 8
     axis = {**_axis(f"{unit} · bytes sent by a whole run, down and up"), "type": "log" if wide else "linear"}
-    if not wide:
-        axis["rangemode"] = "tozero"
+    # On a logarithmic axis, ticks at 1, 2 and 5 of every decade, written out.
+    axis |= {"dtick": "D2", "tickformat": "~r"} if wide else {"rangemode": "tozero"}
     seen = [value for offer in offers for value in (offer.accuracy.lowest, offer.accuracy.highest, *_interval(offer))]
     return {"data": [steps, *points], "layout": {"xaxis": axis, "yaxis": _accuracy_axis(seen)}}
 

@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.__main__ import main
-from experiments.report.pareto import front
-from experiments.report.seed_groups import spread
+from experiments.report.figures import pareto_figure
+from experiments.report.pareto import Offer, front
+from experiments.report.run_files import read_run
+from experiments.report.seed_groups import SeedGroup, spread
 from experiments.report.units import quantity
 from server.records import summarize
 from server.run_folder import RunFolder, read_records, rewrite_records, write_summary
@@ -133,6 +135,29 @@ def test_figures_are_what_plotly_accepts(grid: Path, tmp_path: Path) -> None:
     assert set(figures) == {"rounds", "bytes", "flops", "seconds", "pareto", "missing"}
     for figure in figures.values():
         Figure(figure)
+
+
+def test_bytes_that_differ_much_get_a_logarithmic_axis(grid: Path, tmp_path: Path) -> None:
+    from plotly.graph_objects import Figure
+
+    runs = read_run(cells(grid)[0]).runs
+    groups = [SeedGroup(index, f"<{index}>", "", {}, runs) for index in (0, 9)]
+    points = [Offer(groups[0], spread([0.5]), 1e6, True), Offer(groups[1], spread([0.4, 0.5]), 9e6, False)]
+    figure = pareto_figure(points)
+    Figure(figure)
+    assert figure["layout"]["xaxis"]["type"] == "log"
+    _, first, second = figure["data"]
+    assert (first["x"], second["x"]) == ([1.0], [9.0])
+    assert (first["marker"]["symbol"], second["marker"]["symbol"]) == ("circle", "square-open")
+    assert second["name"] == "&lt;9&gt;"
+    assert (first["error_y"]["visible"], second["error_y"]["visible"]) == (False, True)
+
+
+def test_run_folders_are_read_as_people_count(grid: Path, tmp_path: Path) -> None:
+    for number, cell in zip((10, 9, 1), cells(grid), strict=False):
+        shutil.copytree(cell, tmp_path / "runs" / f"demo-{number}")
+    page = report(tmp_path / "runs", tmp_path / "r.html")
+    assert [row["folder"] for row in page.rows("Every run")] == ["demo-1", "demo-9", "demo-10"]
 
 
 def test_nothing_is_fetched(grid: Path, tmp_path: Path) -> None:
