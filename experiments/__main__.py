@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from experiments import closed_form, run
 from experiments.compare import command as compare
 from experiments.report import command as report
+from fl_sparse.command_line import CommandParser
 from fl_sparse.errors import InputError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code: 0, or 2 after one line on standard error."""
-    parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
+    parser = CommandParser(prog="python -m experiments", description=__doc__)
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     for name, module in (("run", run), ("compare", compare), ("report", report), ("closed-form", closed_form)):
         command = commands.add_parser(

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Sequence
 
 from fl_sparse import __version__, commands
+from fl_sparse.command_line import CommandParser
 from fl_sparse.errors import InputError
 
 
 def _parser() -> argparse.ArgumentParser:
     about = "Tools for sparse images and their encoder."
-    parser = argparse.ArgumentParser(prog="python -m fl_sparse", description=about)
+    parser = CommandParser(prog="python -m fl_sparse", description=about)
     parser.add_argument("--version", action="version", version=f"fl-sparse {__version__}")
     choices = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     for found in sorted(pkgutil.iter_modules(commands.__path__), key=lambda module: module.name):

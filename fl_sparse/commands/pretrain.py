@@ -13,6 +13,7 @@ import subprocess
 from dataclasses import fields
 from pathlib import Path
 
+from fl_sparse.command_line import make_folder
 from fl_sparse.errors import InputError
 from fl_sparse.pretraining.recipe import PRECISIONS, Recipe
 
@@ -83,8 +84,6 @@ def run(args: argparse.Namespace) -> int:
     from fl_sparse.data.sources import load_images
 
     train, _ = load_images(args.data, args.data_dir, data_seed=args.data_seed, image_column=args.image_column)
-    if args.out.exists() and not args.out.is_dir():
-        raise InputError(f"--out {args.out}: not a folder")
     import torch
 
     from fl_sparse.encoder.load import load_encoder
@@ -113,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     count = min(args.limit or len(train), len(train))
     images = DecodedImages(train, count)
     samples = whole_images(images, recipe.image_size)
-    (args.out / "pictures").mkdir(parents=True, exist_ok=True)
+    make_folder(args.out / "pictures", "--out")
     commit = current_commit()
     data = f"{train.name}: {count:,} images, without labels"
     print(f"{data}; {recipe.model}, {recipe.precision}, {device}, {torch.get_num_threads()} CPU threads", flush=True)

@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from fl_sparse.command_line import make_folder
 from fl_sparse.errors import InputError, nearest
 
 SUMMARY = "measure an encoder by nearest neighbours and linear probes"
@@ -53,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--ratios {args.ratios!r}: expected numbers with commas, such as 0,0.5") from None
     readouts = _chosen(args.readouts, READOUT_NAMES, "--readouts")
     poolings = _chosen(args.poolings, POOLING_NAMES, "--poolings")
-    if args.out is not None and args.out.exists() and not args.out.is_dir():
-        raise InputError(f"--out {args.out}: not a folder")
+    if args.data_seed < 0:
+        raise InputError(f"--data-seed {args.data_seed}: expected 0 or more")
     import torch
 
     from fl_sparse.data.sources import load_images
@@ -78,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
     untrained = None
     if not args.no_baselines:
         untrained = untrained_encoder(encoder.spec, seed=0, normalization=args.normalization, device=device)
+    if args.out is not None:
+        make_folder(args.out, "--out")
     found: list[Measurement] = []
     shown = sys.stderr.isatty()
     for one in probe_grid(
@@ -94,7 +97,6 @@ def run(args: argparse.Namespace) -> int:
     print(f"{test.name}: accuracy on {len(test):,} images, %; {args.seeds} seed{'s' if args.seeds > 1 else ''}")
     print(probe_table(found))
     if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
         write_measurements(args.out / "probe.csv", found)
         draw_probe(args.out / "probe.png", found)
         print(f"wrote {args.out / 'probe.csv'} and {args.out / 'probe.png'}")

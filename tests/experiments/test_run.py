@@ -206,6 +206,15 @@ def test_mistakes_are_one_line_and_exit_code_2(arguments, words: str, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("arguments", [[], ["rnu"], ["run", "--backend", "rai"], ["run", "demo", "more"], ["compare"]])
+def test_wrong_arguments_are_one_line_too(arguments: list[str], capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
 def test_a_store_that_cannot_be_written_is_named(tiny_encoder: str, tmp_path: Path, capsys, monkeypatch) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("FL_SPARSE_STORE", str(tmp_path / "file"))
