@@ -14,7 +14,8 @@ from rich.console import Console
 
 from experiments.recipes import find_recipe
 from fl_sparse.closed_form import class_means, gram_of, ridge
-from fl_sparse.config import RunConfig, from_mapping, parse_override, to_mapping
+from fl_sparse.config import RunConfig, from_mapping, to_mapping
+from fl_sparse.config_text import parse_override
 from fl_sparse.errors import InputError
 from fl_sparse.features import Standardizer, moments_of
 from fl_sparse.federation import FeatureTable, held_out_tables, standardized, training_table

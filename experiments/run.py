@@ -18,7 +18,8 @@ from rich.table import Table
 
 from experiments import ray_backend
 from experiments.recipes import find_recipe, recipe_names
-from fl_sparse.config import RunConfig, describe_keys, from_mapping, parse_override, to_mapping
+from fl_sparse.config import RunConfig, from_mapping, to_mapping
+from fl_sparse.config_text import describe_keys, parse_override
 from server.launch import Launch
 from server.progress import BarWatcher, PlainWatcher, human_bytes
 from server.run_folder import RunFolder, read_config

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fl_sparse.config import RunConfig, differing_keys, from_mapping, to_mapping, toml_text
+from fl_sparse.config import RunConfig, differing_keys, from_mapping, to_mapping
+from fl_sparse.config_text import toml_text
 from fl_sparse.errors import InputError
 from server.environment import describe_environment
 from server.files import write_atomically

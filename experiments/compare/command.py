@@ -21,7 +21,8 @@ from experiments.compare.grid import Axis, Cell, Line, lines, manifest, parse_ax
 from experiments.compare.tables import cell_rows, line_rows, write_csv
 from experiments.recipes import recipe_names
 from experiments.report.command import write_report
-from fl_sparse.config import FIELDS, Scalar, parse_override
+from fl_sparse.config import FIELDS, Scalar
+from fl_sparse.config_text import parse_override
 from fl_sparse.errors import InputError
 from server.files import write_atomically
 from strategies.registry import assignment_rule

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.recipes import find_recipe
-from fl_sparse.config import FIELDS, RunConfig, Scalar, from_mapping, parse_value, to_mapping, toml_scalar
+from fl_sparse.config import FIELDS, RunConfig, Scalar, from_mapping, to_mapping
+from fl_sparse.config_text import parse_value, toml_scalar
 from fl_sparse.errors import InputError, nearest
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fl_sparse.config import read_recipe
+from fl_sparse.config_text import read_recipe
 from fl_sparse.errors import InputError, nearest
 
 FOLDER = Path(__file__).parent

@@ -4,18 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fl_sparse.config import (
-    FIELDS,
-    RunConfig,
-    defaults,
-    describe_keys,
-    differing_keys,
-    from_mapping,
-    parse_override,
-    read_recipe,
-    to_mapping,
-    toml_text,
-)
+from fl_sparse.config import FIELDS, RunConfig, defaults, differing_keys, from_mapping, to_mapping
+from fl_sparse.config_text import describe_keys, parse_override, read_recipe, toml_text
 from fl_sparse.errors import InputError
 
 

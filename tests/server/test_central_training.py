@@ -10,7 +10,8 @@ import torch
 from safetensors.numpy import load_file
 
 from experiments.__main__ import main
-from fl_sparse.config import from_mapping, parse_override
+from fl_sparse.config import from_mapping
+from fl_sparse.config_text import parse_override
 from fl_sparse.draws import Purpose
 from fl_sparse.federation import training_table
 from fl_sparse.mlp import MLPSpec, init_parameters
