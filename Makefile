@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Two cores at most for the tests' arithmetic: more threads than cores make small products slower.
+# One thread for the tests' arithmetic: its products are so small that more only get in the way.
 THREADS := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help

@@ -12,19 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fl_sparse.data.partition import SCHEMES
 from fl_sparse.errors import InputError, nearest
+from fl_sparse.features.compute import PRECISIONS
+from fl_sparse.features.pooled import POOLINGS
 from fl_sparse.masks.spec import MAX_RATIO, RULES, SCHEDULES, SHARERS
+from fl_sparse.mlp import ACTIVATIONS, NORMALIZATIONS
+from fl_sparse.subnet.assignment import SCALE_RULES
+from fl_sparse.training.optimizers import OPTIMIZERS
 
 Scalar = str | int | float | bool
 
-POOLINGS = ("cls", "mean", "both")
-PARTITIONS = ("full", "iid", "dirichlet", "pathological", "natural")
-SCALES = ("mean", "sqrt", "none")
-ACTIVATIONS = ("relu", "gelu")
-NORMALIZATIONS = ("none", "layer")
-OPTIMIZERS = ("adam", "sgd")
 INITS = ("uniform", "ridge")
-PRECISIONS = ("float32", "bfloat16")
 EVALUATIONS = ("server", "clients", "none")
 COUNTS = (
     "num_server_rounds",
@@ -56,7 +55,7 @@ class RunConfig:
     fold: int = _key(0, "the fold held out, from 0")
     num_clients: int = _key(0, "clients of the federation (0 = one a node; 4 in-process)")
     clients_per_round: int = _key(0, "clients drawn each round (0 = all)")
-    partition: str = _key("iid", "how images are split over clients", PARTITIONS)
+    partition: str = _key("iid", "how images are split over clients", tuple(SCHEMES))
     alpha: float = _key(0.5, "concentration of the dirichlet partition")
     classes_per_client: int = _key(2, "classes a client holds in the pathological partition")
     capacities: str = _key("1.0", "share of the hidden units that clients can hold, in turn, as in '1,0.5,0.25'")
@@ -78,7 +77,7 @@ class RunConfig:
     hidden_widths: str = _key("1000,1000", "units of each hidden layer")
     activation: str = _key("relu", "hidden activation", ACTIVATIONS)
     normalization: str = _key("none", "'layer': LayerNorm before each activation", NORMALIZATIONS)
-    scale: str = _key("mean", "scale of a subnet's pre-activations", SCALES)
+    scale: str = _key("mean", "scale of a subnet's pre-activations", SCALE_RULES)
     bias_updates: str = _key("aggregate", "'drop': biases keep their initial values, for comparison", BIAS_UPDATES)
     init: str = _key("uniform", "'ridge': beside the closed-form solution as a fixed linear term", INITS)
     ridge_penalty: float = _key(0.0, "penalty of init = 'ridge' (0 = chosen on the server's validation images)")
