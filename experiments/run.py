@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import ray_backend
-from experiments.recipes import find_recipe, recipe_names
+from experiments.recipes import describe_recipes, find_recipe
 from fl_sparse.config import RunConfig, from_mapping, to_mapping
 from fl_sparse.config_text import describe_keys, parse_override
 from server.launch import Launch
@@ -32,7 +32,7 @@ def epilog() -> str:
     """Return the part of ``--help`` that lists recipes, examples and keys."""
     return "\n".join(
         [
-            "recipes: " + ", ".join(recipe_names()),
+            describe_recipes(),
             "strategies: " + ", ".join(STRATEGIES),
             "",
             "examples:",
@@ -114,7 +114,9 @@ def show(console: Console, config: RunConfig, summary: dict[str, Any], folder: R
     table.add_column()
     if summary["accuracy"] is not None:
         table.add_row("accuracy", f"{summary['accuracy']:.2%} of {summary['accuracy_of']}")
-        table.add_row("chosen at round", f"{summary['chosen_round']} of {summary['rounds']}, on held-out training data")
+        # Without images of the server's own there is no second set to choose on.
+        chosen_on = "validation images" if summary["accuracy_of"] == "test images" else "the same images: optimistic"
+        table.add_row("chosen at round", f"{summary['chosen_round']} of {summary['rounds']}, on {chosen_on}")
         table.add_row("final, best", f"{summary['final_accuracy']:.2%}, {summary['best_accuracy']:.2%}")
     table.add_row("sent down, up", f"{human_bytes(summary['bytes_down'])}, {human_bytes(summary['bytes_up'])}")
     table.add_row("replies", f"{summary['asked']} asked, {summary['refused']} refused, {summary['lost']} lost")

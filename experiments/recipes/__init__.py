@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,20 @@ FOLDER = Path(__file__).parent
 def recipe_names() -> list[str]:
     """Return the shipped recipes' names, as paths below this folder without ``.toml``."""
     return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.toml"))
+
+
+def describe_recipes() -> str:
+    """Return the list of shipped recipes for ``--help``, those of a folder together."""
+    folders: dict[str, list[str]] = {}
+    for name in recipe_names():
+        folder, slash, _ = name.rpartition("/")
+        folders.setdefault(folder + slash, []).append(name)
+    lines = ["recipes:"]
+    for names in folders.values():
+        lines += textwrap.wrap(
+            " ".join(names), 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+        )
+    return "\n".join(lines)
 
 
 def find_recipe(name: str) -> tuple[str, dict[str, Any]]:
