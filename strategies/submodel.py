@@ -26,6 +26,9 @@ from strategies.server_optimizer import Moments, ServerOptimizer
 
 log = logging.getLogger("fl_sparse.strategy")
 
+SHOWN = 10
+"""Clients named in one line of the log."""
+
 
 @dataclass
 class RoundReport:
@@ -132,9 +135,14 @@ class SubmodelStrategy(Strategy):
             except ValueError as error:
                 self._refuse(server_round, node, str(error))
         # By node, not by reply: one may answer twice, or first with a late reply to the round before.
-        self.report.answered = len(heard & set(self._placed))
-        if self.report.lost:
-            log.warning("round %d: %d of %d clients did not answer", server_round, self.report.lost, self.report.asked)
+        missing = [node for node in self._placed if node not in heard]
+        self.report.answered = len(self._placed) - len(missing)
+        if missing:
+            # One that was restarted has lost its state, too: it is sent the standardizer again.
+            self._informed.difference_update(missing)
+            named = ", ".join(self._name(node) for node in missing[:SHOWN])
+            more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+            log.warning("round %d: no answer from %s%s", server_round, named, more)
         if not accepted:
             return None, None
         # Sorted by client, since a sum's bits depend on its order and replies arrive in any.

@@ -187,7 +187,7 @@ def test_nan_is_refused_and_named(name: str, caplog) -> None:
     assert any("client 0" in record.getMessage() for record in caplog.records)
 
 
-def test_strangers_doubles_and_errors_are_counted_right(name: str) -> None:
+def test_strangers_doubles_and_errors_are_counted_right(name: str, caplog) -> None:
     config = configuration(name)
     made, weights = strategy(config), model(config)
     messages = ask(made, weights)
@@ -199,6 +199,9 @@ def test_strangers_doubles_and_errors_are_counted_right(name: str) -> None:
     assert made.report.answered == 1
     assert made.report.refused == 2
     assert made.report.lost == CLIENTS - 1
+    said = [record.getMessage() for record in caplog.records]
+    assert "round 1: a client failed: node gone" in said
+    assert any(line.startswith("round 1: no answer from client 1, client 2") for line in said)
 
 
 def stranger_like(message: Message) -> Message:
