@@ -1,7 +1,8 @@
 """Measure what a frozen encoder's features tell about classes, at several masking ratios.
 
 A linear probe, ridge regression and nearest neighbours on the class token, the mean of the kept tokens, and both,
-beside the same on raw pixels and on the untrained encoder. Prints a table; --out also gets probe.csv and probe.png.
+beside the same on raw pixels and on the untrained encoder. Prints a table; --out also gets probe.csv, line by line as
+results come, and probe.png.
 
   python -m fl_sparse probe --encoder shipped --data parquet --data-dir DIR --out runs/probe
 """
@@ -81,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
         untrained = untrained_encoder(encoder.spec, seed=0, normalization=args.normalization, device=device)
     if args.out is not None:
         make_folder(args.out, "--out")
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
     found: list[Measurement] = []
     shown = sys.stderr.isatty()
     for one in probe_grid(
@@ -94,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
         progress=lambda line: print(line, file=sys.stderr, flush=True) if shown else None,
     ):
         found.append(one)
+        if args.out is not None:
+            write_measurements(args.out / "probe.csv", found)
     print(f"{test.name}: accuracy on {len(test):,} images, %; {args.seeds} seed{'s' if args.seeds > 1 else ''}")
     print(probe_table(found))
     if args.out is not None:
