@@ -1,96 +1,27 @@
 """What every strategy must keep, whatever it assigns."""
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
-from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
-from fl_sparse.exchange import ClientDescription, TrainReply
-from fl_sparse.features.moments import Moments, Standardizer
-from fl_sparse.mlp import MLPSpec, init_parameters
-from fl_sparse.wire import array_record, content_of_refusal, content_of_reply, parameters_of, read_order
-from server.flower_private import identify_process, number_message
+from fl_sparse.wire import array_record, content_of_refusal, read_order
+from server.flower_private import number_message
 from strategies.registry import STRATEGIES, assignment_rule
-from strategies.submodel import SubmodelStrategy
-
-CLIENTS = 5
-FIRST_NODE = 1000
-STANDARDIZER = Standardizer(np.zeros(6, np.float32), np.ones(6, np.float32))
-
-
-class Nodes:
-    """The part of a grid that a strategy asks."""
-
-    def __init__(self, order: Iterable[int]) -> None:
-        self.order = list(order)
-
-    def get_node_ids(self) -> list[int]:
-        return self.order
-
-
-WHOLE = ("fedavg", "fedprox")
-NEEDS = {"fedprox": {"proximal": 0.1}}
-"""Methods of whole models admit no other capacity than 1; some methods need an option."""
-
-
-def configuration(name: str, **changes) -> RunConfig:
-    keys = {"hidden_widths": "9,7", "local_steps": 2, "batch_size": 4} | NEEDS.get(name, {})
-    if name not in WHOLE:
-        keys["capacities"] = "1,0.5,0.4"
-    if "num-subnets" in STRATEGIES[name].options:
-        keys["num_subnets"] = 3
-    return RunConfig(strategy=name, **(keys | changes))
-
-
-def description(client: int, capacity: float = 1.0) -> ClientDescription:
-    return ClientDescription(
-        client, 10 * (client + 1), 6, ("a", "b", "c"), capacity, Moments(1, np.zeros(6), np.zeros(6)), ""
-    )
-
-
-def cohort(config: RunConfig) -> list[ClientDescription]:
-    return [description(client, config.capacity_of(client)) for client in range(CLIENTS)]
-
-
-def strategy(config: RunConfig) -> SubmodelStrategy:
-    identify_process(1, 1)
-    clients = {FIRST_NODE + client.partition_id: client for client in cohort(config)}
-    return SubmodelStrategy(config, assignment_rule(config), clients, STANDARDIZER)
-
-
-def model(config: RunConfig) -> dict[str, np.ndarray]:
-    return init_parameters(MLPSpec(6, config.widths, 3, config.activation, config.normalization), 0)
-
-
-def ask(made: SubmodelStrategy, weights: dict[str, np.ndarray], number: int = 1, order=None) -> list[Message]:
-    nodes = Nodes(order or [FIRST_NODE + client for client in range(CLIENTS)])
-    messages = list(made.configure_train(number, array_record(weights), ConfigRecord(), nodes))  # type: ignore[arg-type]
-    for message in messages:
-        number_message(message)
-    return messages
-
-
-def answer(message: Message, change: float = 0.0, **altered) -> Message:
-    order = read_order(message.content)
-    client = message.metadata.dst_node_id - FIRST_NODE
-    fields = {
-        "round": order.round,
-        "subnet": order.subnet,
-        "parameters": {name: values + np.float32(change) for name, values in order.parameters.items()},
-        "num_examples": 10 * (client + 1),
-        "loss": 1.0,
-    }
-    return Message(content_of_reply(TrainReply(**(fields | altered))), reply_to=message)
-
-
-def aggregate(made: SubmodelStrategy, replies: list[Message], number: int = 1) -> dict[str, np.ndarray]:
-    arrays, _ = made.aggregate_train(number, replies)
-    assert arrays is not None
-    return parameters_of(arrays)
+from tests.strategies.cohort_of_five import (
+    CLIENTS,
+    FIRST_NODE,
+    Nodes,
+    aggregate,
+    answer,
+    ask,
+    cohort,
+    configuration,
+    model,
+    strategy,
+)
 
 
 @pytest.fixture(params=sorted(STRATEGIES))
@@ -148,97 +79,6 @@ def test_a_round_asks_as_many_clients_as_configured(name: str) -> None:
     asked = [{m.metadata.dst_node_id for m in ask(made, weights, number)} for number in range(1, 30)]
     assert {len(nodes) for nodes in asked} == {2}
     assert set.union(*asked) == {FIRST_NODE + client for client in range(CLIENTS)}
-
-
-@pytest.mark.parametrize(
-    ("altered", "words"),
-    [
-        ({"round": 7}, "for round 7; expected 1"),
-        ({"subnet": 99}, "for subnet 99"),
-        ({"num_examples": 0}, "num-examples = 0"),
-        ({"parameters": {}}, "missing"),
-    ],
-)
-def test_a_bad_reply_costs_its_own_step_only(name: str, altered: dict, words: str) -> None:
-    config = configuration(name)
-    made, weights = strategy(config), model(config)
-    messages = ask(made, weights)
-    replies = [answer(message, 0.5) for message in messages]
-    replies[2] = answer(messages[2], 0.5, **altered)
-    merged = aggregate(made, replies)
-    assert (made.report.asked, made.report.answered, made.report.refused, made.report.lost) == (CLIENTS, CLIENTS, 1, 0)
-    assert made.report.reasons[0].startswith("client 2: ")
-    assert words in made.report.reasons[0]
-
-    without = strategy(config)
-    messages = ask(without, weights)
-    expected = aggregate(without, [answer(m, 0.5) for n, m in enumerate(messages) if n != 2])
-    assert without.report.lost == 1
-    for key in weights:
-        np.testing.assert_array_equal(merged[key], expected[key])
-
-
-def test_nan_is_refused_and_named(name: str, caplog) -> None:
-    config = configuration(name)
-    made, weights = strategy(config), model(config)
-    messages = ask(made, weights)
-    aggregate(made, [answer(messages[0], float("nan")), *(answer(m) for m in messages[1:])])
-    assert "not finite" in made.report.reasons[0]
-    assert any("client 0" in record.getMessage() for record in caplog.records)
-
-
-def test_strangers_doubles_and_errors_are_counted_right(name: str, caplog) -> None:
-    config = configuration(name)
-    made, weights = strategy(config), model(config)
-    messages = ask(made, weights)
-    stranger = Message(RecordDict(), 4242, "train")
-    number_message(stranger)
-    failed = Message(Error(code=4, reason="node gone"), reply_to=messages[1])
-    replies = [answer(messages[0]), answer(messages[0]), answer(stranger_like(stranger)), failed]
-    aggregate(made, replies)
-    assert made.report.answered == 1
-    assert made.report.refused == 2
-    assert made.report.lost == CLIENTS - 1
-    said = [record.getMessage() for record in caplog.records]
-    assert "round 1: a client failed: node gone" in said
-    assert any(line.startswith("round 1: no answer from client 1, client 2") for line in said)
-
-
-def stranger_like(message: Message) -> Message:
-    from flwr.app import Message as Made
-
-    order = {"arrays": array_record({}), "config": ConfigRecord(_order_config())}
-    made = Made(RecordDict(order), message.metadata.dst_node_id, "train")
-    number_message(made)
-    return made
-
-
-def _order_config() -> dict:
-    return {
-        "round": 1,
-        "subnet": 0,
-        "scales": [1.0],
-        "activation": "relu",
-        "normalization": "none",
-        "optimizer": "sgd",
-        "learning-rate": 0.1,
-        "momentum": 0.0,
-        "proximal": 0.0,
-        "first-step": 0,
-        "local-steps": 1,
-        "batch-size": 1,
-        "seed": 0,
-        "expects-standardizer": False,
-    }
-
-
-def test_no_usable_reply_leaves_the_model(name: str) -> None:
-    config = configuration(name)
-    made, weights = strategy(config), model(config)
-    messages = ask(made, weights)
-    assert made.aggregate_train(1, []) == (None, None)
-    refusals = [Message(content_of_refusal("no data"), reply_to=message) for message in messages]
-    assert made.aggregate_train(1, refusals) == (None, None)
 
 
 def test_the_standardizer_goes_with_the_first_message_and_again_when_a_node_refuses(name: str) -> None:
@@ -368,12 +208,3 @@ def test_keys_of_other_methods_are_refused(name: str) -> None:
 
 
 OTHER_VALUES = {"ordered-shares": "0.4,1", "self-distillation": True, "num-subnets": 2, "repartition-every": 5}
-
-
-def test_a_node_that_answers_late_and_then_in_time_is_counted_once(name: str) -> None:
-    config = configuration(name)
-    made, weights = strategy(config), model(config)
-    messages = ask(made, weights)
-    late = answer(messages[0], 0.5, round=0)
-    aggregate(made, [late, *(answer(message, 0.5) for message in messages[:-1])])
-    assert (made.report.answered, made.report.refused, made.report.lost) == (CLIENTS - 1, 1, 1)

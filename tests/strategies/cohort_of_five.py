@@ -1,0 +1,90 @@
+"""Five clients, a small model, and the messages of a round between them and a strategy."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from flwr.app import ConfigRecord, Message
+
+from fl_sparse.config import RunConfig
+from fl_sparse.exchange import ClientDescription, TrainReply
+from fl_sparse.features.moments import Moments, Standardizer
+from fl_sparse.mlp import MLPSpec, init_parameters
+from fl_sparse.wire import array_record, content_of_reply, parameters_of, read_order
+from server.flower_private import identify_process, number_message
+from strategies.registry import STRATEGIES, assignment_rule
+from strategies.submodel import SubmodelStrategy
+
+CLIENTS = 5
+FIRST_NODE = 1000
+STANDARDIZER = Standardizer(np.zeros(6, np.float32), np.ones(6, np.float32))
+
+
+class Nodes:
+    """The part of a grid that a strategy asks."""
+
+    def __init__(self, order: Iterable[int]) -> None:
+        self.order = list(order)
+
+    def get_node_ids(self) -> list[int]:
+        return self.order
+
+
+WHOLE = ("fedavg", "fedprox")
+NEEDS = {"fedprox": {"proximal": 0.1}}
+"""Methods of whole models admit no other capacity than 1; some methods need an option."""
+
+
+def configuration(name: str, **changes) -> RunConfig:
+    keys = {"hidden_widths": "9,7", "local_steps": 2, "batch_size": 4} | NEEDS.get(name, {})
+    if name not in WHOLE:
+        keys["capacities"] = "1,0.5,0.4"
+    if "num-subnets" in STRATEGIES[name].options:
+        keys["num_subnets"] = 3
+    return RunConfig(strategy=name, **(keys | changes))
+
+
+def description(client: int, capacity: float = 1.0) -> ClientDescription:
+    return ClientDescription(
+        client, 10 * (client + 1), 6, ("a", "b", "c"), capacity, Moments(1, np.zeros(6), np.zeros(6)), ""
+    )
+
+
+def cohort(config: RunConfig) -> list[ClientDescription]:
+    return [description(client, config.capacity_of(client)) for client in range(CLIENTS)]
+
+
+def strategy(config: RunConfig) -> SubmodelStrategy:
+    identify_process(1, 1)
+    clients = {FIRST_NODE + client.partition_id: client for client in cohort(config)}
+    return SubmodelStrategy(config, assignment_rule(config), clients, STANDARDIZER)
+
+
+def model(config: RunConfig) -> dict[str, np.ndarray]:
+    return init_parameters(MLPSpec(6, config.widths, 3, config.activation, config.normalization), 0)
+
+
+def ask(made: SubmodelStrategy, weights: dict[str, np.ndarray], number: int = 1, order=None) -> list[Message]:
+    nodes = Nodes(order or [FIRST_NODE + client for client in range(CLIENTS)])
+    messages = list(made.configure_train(number, array_record(weights), ConfigRecord(), nodes))  # type: ignore[arg-type]
+    for message in messages:
+        number_message(message)
+    return messages
+
+
+def answer(message: Message, change: float = 0.0, **altered) -> Message:
+    order = read_order(message.content)
+    client = message.metadata.dst_node_id - FIRST_NODE
+    fields = {
+        "round": order.round,
+        "subnet": order.subnet,
+        "parameters": {name: values + np.float32(change) for name, values in order.parameters.items()},
+        "num_examples": 10 * (client + 1),
+        "loss": 1.0,
+    }
+    return Message(content_of_reply(TrainReply(**(fields | altered))), reply_to=message)
+
+
+def aggregate(made: SubmodelStrategy, replies: list[Message], number: int = 1) -> dict[str, np.ndarray]:
+    arrays, _ = made.aggregate_train(number, replies)
+    assert arrays is not None
+    return parameters_of(arrays)
