@@ -72,11 +72,16 @@ def run(args: argparse.Namespace) -> int:
     path = launch.check(config, recipe)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     console = Console()
-    if console.is_terminal:
-        with BarWatcher(console) as bar:
-            summary = start(args.backend, config, launch, path, bar)
-    else:
-        summary = start(args.backend, config, launch, path, PlainWatcher(sys.stdout))
+    try:
+        if console.is_terminal:
+            with BarWatcher(console) as bar:
+                summary = start(args.backend, config, launch, path, bar)
+        else:
+            summary = start(args.backend, config, launch, path, PlainWatcher(sys.stdout))
+    except KeyboardInterrupt:
+        advice = f"; go on with: python -m experiments run --resume {path}" if path.exists() else ""
+        print(f"stopped{advice}", file=sys.stderr)
+        return 130
     show(console, config, summary, RunFolder(path.absolute()))
     return 0
 

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from experiments.__main__ import main
 from experiments.recipes import find_recipe, recipe_names
 from fl_sparse.config import from_mapping
+from server.progress import PlainWatcher
 from strategies.registry import assignment_rule
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -163,6 +164,18 @@ def test_resuming_another_configuration_or_a_finished_run_is_refused(tiny_encode
     assert main(["run", *overrides(tiny_encoder), "--out", str(tmp_path), "--name", "one"]) == 2
     assert "already holds another run" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_stopping_says_how_to_go_on(tiny_encoder: str, tmp_path: Path, capsys, monkeypatch) -> None:
+    def interrupt(*_) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PlainWatcher, "round", interrupt)
+        arguments = ["run", *overrides(tiny_encoder), "--out", str(tmp_path), "--name", "one"]
+        assert main(arguments) == 130
+    assert capsys.readouterr().err == f"stopped; go on with: python -m experiments run --resume {tmp_path / 'one'}\n"
+    assert main(["run", "--resume", str(tmp_path / "one")]) == 0
 
 
 def test_metrics_that_lack_rounds_are_not_gone_on_from(tiny_encoder: str, tmp_path: Path, capsys) -> None:
