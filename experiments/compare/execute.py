@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -37,7 +38,15 @@ def run_cells(cells: Sequence[Cell], folder: Path, *, jobs: int, told: Told) -> 
     Returns
     -------
     Outcomes in the order of the cells.
+
+    Raises
+    ------
+    InputError
+        If two cells would share a folder, since their values differ only in characters that folders' names lack.
     """
+    name, count = Counter(cell.name for cell in cells).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"two cells would share the folder {name}; choose values whose letters or digits differ")
     began = time.monotonic()
     fresh = sum(1 for cell in cells if not RunFolder(folder / cell.name).summary_file.exists())
     if fresh < len(cells):

@@ -49,6 +49,12 @@ def test_a_grid_becomes_two_tables(tiny_encoder: str, tmp_path: Path, capsys) ->
     assert max(map(len, table)) <= 80
 
 
+def test_cells_do_not_share_a_folder(tiny_encoder: str, tmp_path: Path, capsys) -> None:
+    assert compare(tiny_encoder, tmp_path / "grid", "--vary", "data-dir=a/b,a:b") == 2
+    assert "two cells would share the folder demo_data-dir=a_b_seed=0" in capsys.readouterr().err
+    assert not (tmp_path / "grid" / "cells").exists()
+
+
 def test_finished_cells_are_kept(tiny_encoder: str, tmp_path: Path, capsys) -> None:
     out = tmp_path / "grid"
     assert compare(tiny_encoder, out, "--vary", "num-subnets=1,2") == 0
@@ -145,4 +151,4 @@ def test_closed_form_prints_and_writes(tiny_encoder: str, tmp_path: Path, capsys
     assert main(command) == 0
     assert "ridge: " in capsys.readouterr().out
     assert main(command) == 2
-    assert "already exists" in capsys.readouterr().err
+    assert "expected a new file in an existing folder" in capsys.readouterr().err
