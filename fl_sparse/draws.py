@@ -24,13 +24,10 @@ class Purpose(IntEnum):
     PRETRAIN_ORDER = 11
     PRETRAIN_MASK = 12
     PRETRAIN_CROP = 13
-    PRETRAIN_INITIALIZATION = 14
     PROBE = 15
     DROPOUT_UNITS = 16
     ORDERED_WIDTH = 17
-    CAPACITY = 18
     CLIENT_FAILURE = 19
-    POPULATION = 20
 
 
 def generator(purpose: Purpose, *numbers: int) -> np.random.Generator:

@@ -26,14 +26,6 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
-def environment_line() -> str:
-    """Return the environment as one line, for tables."""
-    found = describe_environment()
-    packages = found["packages"]
-    versions = ", ".join(f"{name} {packages[name]}" for name in ("flwr", "torch", "numpy"))
-    return f"{found['processor']}, {found['cores']} cores, Python {found['python']}, {versions}"
-
-
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

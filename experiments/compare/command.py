@@ -8,6 +8,7 @@ accuracy with the first seed, never on the test set; the other seeds run with th
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from experiments.report.command import write_report
 from fl_sparse.config import FIELDS, Scalar
 from fl_sparse.config_text import parse_override
 from fl_sparse.errors import InputError
+from server.environment import describe_environment
 from server.files import write_atomically
 from strategies.registry import assignment_rule
 
@@ -62,8 +64,11 @@ def run(args: argparse.Namespace) -> int:
     if args.seeds < 1 or args.jobs < 1:
         raise InputError(f"--seeds {args.seeds} --jobs {args.jobs}: expected 1 or more of each")
     overrides = dict(parse_override(text) for text in args.overrides)
-    made = lines(args.recipes, overrides, [parse_axis(text, "--vary") for text in args.vary])
+    axes = [parse_axis(text, "--vary") for text in args.vary]
+    made = lines(args.recipes, overrides, axes)
     tuned = parse_axis(args.tune, "--tune") if args.tune else None
+    if tuned is not None and any(axis.key == tuned.key for axis in axes):
+        raise InputError(f"--tune and --vary both name {tuned.key}")
     for line in made:
         assignment_rule(line.config())
     folder = Path(args.out)
@@ -98,14 +103,18 @@ def _open(folder: Path, described: str) -> None:
         If it holds another comparison, or something else.
     """
     known = folder / "grid.json"
-    if known.exists():
-        if known.read_text(encoding="utf-8") != described:
-            raise InputError(f"{folder} holds another comparison; choose another folder")
-        return
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} already holds something that is no comparison")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(known, described.encode())
+    try:
+        if known.exists():
+            if known.read_bytes() != described.encode():
+                raise InputError(f"{folder} holds another comparison; choose another folder")
+            return
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder} already holds something that is no comparison")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "environment.json", (json.dumps(describe_environment(), indent=2) + "\n").encode())
+        write_atomically(known, described.encode())
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror or error}") from None
 
 
 def _tune(
@@ -127,6 +136,9 @@ def _tune(
         known = best.get(outcome.cell.line)
         if known is None or outcome.summary["validation_accuracy"] > (known.summary or {})["validation_accuracy"]:
             best[outcome.cell.line] = outcome
+    for line in made:
+        if line not in best:
+            told(f"{line.recipe}: no value of {axis.key} could be evaluated; its cells run with the recipe's own")
     return {line: outcome.cell.tuned for line, outcome in best.items()}
 
 

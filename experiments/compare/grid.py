@@ -82,14 +82,18 @@ def lines(recipes: Sequence[str], overrides: Mapping[str, Scalar], axes: Sequenc
     Raises
     ------
     InputError
-        For a recipe named twice, a key varied twice, or a configuration that is refused.
+        For a recipe named twice, a key varied twice, a seed among the overrides, or a configuration that is refused.
     """
+    if "seed" in overrides:
+        raise InputError(f"-c seed={overrides['seed']}: seeds are counted by --seeds")
     keys = [axis.key for axis in axes]
     if len(set(keys)) < len(keys):
         raise InputError(f"--vary names {next(key for key in keys if keys.count(key) > 1)} twice")
     made: list[Line] = []
     for recipe in recipes:
-        name, values = find_recipe(recipe)
+        short, values = find_recipe(recipe)
+        # Shipped recipes of one name lie in different folders: the whole name tells them apart.
+        name = short if recipe.endswith(".toml") else recipe
         if any(line.recipe == name for line in made):
             raise InputError(f"recipe {name!r} is named twice")
         base = tuple({**values, **overrides}.items())

@@ -14,7 +14,6 @@ from fl_sparse.errors import InputError, nearest
 
 SHIPPED = "shipped"
 SHIPPED_FILE = "encoder.safetensors"
-MEBIBYTE = 1 << 20
 
 
 @dataclass(frozen=True)

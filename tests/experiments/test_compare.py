@@ -119,6 +119,11 @@ def test_a_failed_cell_is_reported_and_the_others_finish(tiny_encoder: str, tmp_
         (["demo", "demo"], "named twice"),
         (["dmeo"], "did you mean 'demo'?"),
         (["demo", "--seeds", "0"], "--seeds 0"),
+        (["demo", "-c", "seed=7"], "seeds are counted by --seeds"),
+        (
+            ["demo", "--vary", "mask-ratio=0,0.5", "--tune", "mask-ratio=0,0.1"],
+            "--tune and --vary both name mask-ratio",
+        ),
         (["demo", "--vary", "strategy=fedavgg"], "did you mean 'fedavg'?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -152,3 +157,11 @@ def test_closed_form_prints_and_writes(tiny_encoder: str, tmp_path: Path, capsys
     assert "ridge: " in capsys.readouterr().out
     assert main(command) == 2
     assert "expected a new file in an existing folder" in capsys.readouterr().err
+
+
+def test_a_file_in_the_folders_place_is_refused(tmp_path: Path, capsys) -> None:
+    (tmp_path / "file").write_text("kept")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert main(["compare", "demo", "--out", str(out)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert (tmp_path / "file").read_text() == "kept"
