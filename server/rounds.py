@@ -101,6 +101,8 @@ def run_rounds(
     examine = examination(spec, tables, state.standardizer) if tables is not None else None
     strategy = SubmodelStrategy(config, rule, answers.clients, state.standardizer, state.moments)
     records = start.records
+    if records and records[0].asked != len(answers.clients):
+        watcher.note(f"warning: the run began with {records[0].asked} clients and goes on with {len(answers.clients)}")
     if not records:
         if config.init == "ridge":
             closed = ridge_start(grid, config, answers.clients, state.standardizer, state.parameters, tables)

@@ -38,8 +38,8 @@ def encoder_tensors(path: Path) -> dict[str, Tensor]:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise many types, from zip files, pickles and tensors
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"{path}: not a PyTorch file of tensors alone ({type(error).__name__}: {reason})") from error
+        # Its own words are left out: they advise to unpickle, which is never done here.
+        raise InputError(f"{path}: not a PyTorch file of tensors alone ({type(error).__name__})") from error
     state = content.get("model", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path}: expected tensors by name, under the key 'model' or at the top")
