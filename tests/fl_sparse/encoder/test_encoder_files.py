@@ -217,6 +217,13 @@ def test_shipped_file_is_the_pinned_one() -> None:
     assert header.epochs > 0
 
 
+def test_model_card_is_of_the_shipped_file() -> None:
+    card = (Path(__file__).resolve().parents[3] / "docs" / "model-card.md").read_text(encoding="utf-8")
+    header = read_header(Path(shipped.__path__[0]) / SHIPPED_FILE)
+    assert shipped.SHA256 in card
+    assert f"--epochs {header.epochs} " in card
+
+
 def test_other_shipped_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shipped, "SHA256", "0" * 64)
     assert "damaged or replaced" in one_line("shipped")
