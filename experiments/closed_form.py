@@ -19,7 +19,7 @@ from fl_sparse.config_text import parse_override
 from fl_sparse.errors import InputError
 from fl_sparse.features import Standardizer, moments_of
 from fl_sparse.federation import FeatureTable, held_out_tables, standardized, training_table
-from server.files import write_atomically
+from fl_sparse.whole_file import write_whole
 
 SUMMARY = "ridge regression and nearest class mean on a recipe's features"
 PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
@@ -51,9 +51,7 @@ def run(args: argparse.Namespace) -> int:
         highlight=False,
     )
     if args.out:
-        write_atomically(
-            Path(args.out), (json.dumps({"config": to_mapping(config)} | result, indent=1) + "\n").encode()
-        )
+        write_whole(Path(args.out), (json.dumps({"config": to_mapping(config)} | result, indent=1) + "\n").encode())
     return 0
 
 

@@ -19,7 +19,7 @@ from safetensors.numpy import save
 from fl_sparse.errors import InputError
 from fl_sparse.exchange import Parameters
 from fl_sparse.features.moments import Standardizer
-from server.files import write_atomically
+from fl_sparse.whole_file import write_whole
 
 KEPT = 3
 WEIGHTS, STANDARDIZER, SERVER = "weights.", "standardizer.", "server."
@@ -47,7 +47,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, kept: int = KEPT) -
         tensors |= {f"{SERVER}{moment}.{name}": np.ascontiguousarray(values) for name, values in held.items()}
     path = folder / f"round-{checkpoint.round:06d}.safetensors"
     metadata = {"round": str(checkpoint.round), "classes": "\n".join(checkpoint.classes)}
-    write_atomically(path, save(tensors, metadata=metadata))
+    write_whole(path, save(tensors, metadata=metadata))
     for old in sorted(folder.glob("round-*.safetensors"))[:-kept]:
         old.unlink(missing_ok=True)
     return path

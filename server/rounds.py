@@ -22,10 +22,10 @@ from fl_sparse.errors import InputError
 from fl_sparse.exchange import Parameters
 from fl_sparse.federation import HeldOut
 from fl_sparse.mlp import MLPSpec, init_parameters
+from fl_sparse.whole_file import write_whole
 from fl_sparse.wire import array_record, parameters_of
 from server.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from server.evaluation import Examination, examination
-from server.files import write_atomically
 from server.picture import draw_accuracy
 from server.question import Answers, ask_nodes, federation_standardizer, wait_for_nodes
 from server.records import RoundRecord, summarize
@@ -247,7 +247,7 @@ def _finish(folder: RunFolder, config: RunConfig, state: Checkpoint, records: li
         "pooling": config.pooling,
         "round": str(state.round),
     }
-    write_atomically(folder.model_file, save(tensors, metadata=metadata))
+    write_whole(folder.model_file, save(tensors, metadata=metadata))
     draw_accuracy(records, folder.picture_file, title=folder.path.name)
     summary = summarize(records)
     write_summary(folder, summary)

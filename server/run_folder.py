@@ -14,8 +14,8 @@ from typing import Any
 from fl_sparse.config import RunConfig, differing_keys, from_mapping, to_mapping
 from fl_sparse.config_text import toml_text
 from fl_sparse.errors import InputError
+from fl_sparse.whole_file import write_whole
 from server.environment import describe_environment
-from server.files import write_atomically
 from server.records import RoundRecord, from_json, to_json
 
 
@@ -93,11 +93,11 @@ def create_run_folder(path: Path, config: RunConfig) -> RunFolder:
     folder = RunFolder(path.absolute())
     try:
         folder.checkpoints.mkdir(parents=True)
-        write_atomically(folder.config_file, toml_text(to_mapping(config)).encode())
+        write_whole(folder.config_file, toml_text(to_mapping(config)).encode())
     except OSError as error:
         raise InputError(f"output folder {path}: {error.strerror or error}") from None
     environment = json.dumps(describe_environment(), indent=2) + "\n"
-    write_atomically(path / "environment.json", environment.encode())
+    write_whole(path / "environment.json", environment.encode())
     return folder
 
 
@@ -183,9 +183,9 @@ def read_records(folder: RunFolder, *, up_to: int | None = None) -> list[RoundRe
 def rewrite_records(folder: RunFolder, records: Sequence[RoundRecord]) -> None:
     """Replace the metrics by these records, when a run goes on from a checkpoint."""
     text = "".join(json.dumps(to_json(record)) + "\n" for record in records)
-    write_atomically(folder.metrics_file, text.encode())
+    write_whole(folder.metrics_file, text.encode())
 
 
 def write_summary(folder: RunFolder, summary: dict[str, Any]) -> None:
     """Write the summary, which marks the run as finished."""
-    write_atomically(folder.summary_file, (json.dumps(summary, indent=2) + "\n").encode())
+    write_whole(folder.summary_file, (json.dumps(summary, indent=2) + "\n").encode())

@@ -25,8 +25,8 @@ from experiments.report.command import write_report
 from fl_sparse.config import FIELDS, Scalar
 from fl_sparse.config_text import parse_override
 from fl_sparse.errors import InputError
+from fl_sparse.whole_file import write_whole
 from server.environment import describe_environment
-from server.files import write_atomically
 from strategies.registry import assignment_rule
 
 SUMMARY = "run a grid of recipes, keys and seeds, and tabulate it"
@@ -111,8 +111,8 @@ def _open(folder: Path, described: str) -> None:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder} already holds something that is no comparison")
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "environment.json", (json.dumps(describe_environment(), indent=2) + "\n").encode())
-        write_atomically(known, described.encode())
+        write_whole(folder / "environment.json", (json.dumps(describe_environment(), indent=2) + "\n").encode())
+        write_whole(known, described.encode())
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror or error}") from None
 

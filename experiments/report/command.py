@@ -17,7 +17,7 @@ from experiments.report.evidence import Evidence, gather
 from experiments.report.page import make_report, render
 from experiments.report.run_files import holds_run, read_run
 from fl_sparse.errors import InputError
-from server.files import write_atomically
+from fl_sparse.whole_file import write_whole
 
 SUMMARY = "make an HTML report of runs and comparisons"
 NAME = "report.html"
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--out {out}: {out.parent} is no folder")
     page = render_folders([Path(name) for name in args.folders], args.title)
     try:
-        write_atomically(out, page.encode())
+        write_whole(out, page.encode())
     except OSError as error:
         raise InputError(f"--out {out}: {error.strerror or error}") from None
     Console().print(f"report: {out}", soft_wrap=True, highlight=False, markup=False)
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 def write_report(comparison: Path) -> Path:
     """Write a comparison's report into its folder, and return its path."""
     out = comparison / NAME
-    write_atomically(out, render_folders([comparison]).encode())
+    write_whole(out, render_folders([comparison]).encode())
     return out
 
 

@@ -1,6 +1,5 @@
 """Write an encoder: weights in half precision and a header that says what they are."""
 
-import os
 from pathlib import Path
 
 import torch
@@ -9,6 +8,7 @@ from torch import nn
 
 from fl_sparse.encoder.header import EncoderHeader, to_metadata
 from fl_sparse.errors import InputError
+from fl_sparse.whole_file import whole_file
 
 
 def save_encoder(path: Path, model: nn.Module, header: EncoderHeader, *, dtype: torch.dtype = torch.float16) -> None:
@@ -24,8 +24,5 @@ def save_encoder(path: Path, model: nn.Module, header: EncoderHeader, *, dtype: 
         tensors[name] = tensor.detach().to("cpu", dtype).contiguous()
         if not torch.isfinite(tensors[name]).all():
             raise InputError(f"{path}: tensor {name} is not finite in {dtype}; expected finite weights")
-    partial = path.with_name(f".{path.name}.partial")
-    save_file(tensors, partial, metadata=to_metadata(header))
-    with partial.open("rb+") as stream:
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    with whole_file(path) as partial:
+        save_file(tensors, partial, metadata=to_metadata(header))

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse.features.pooled import Features
+from fl_sparse.whole_file import whole_file
 
 log = logging.getLogger("fl_sparse.features")
 
@@ -73,13 +74,12 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, features: Features) -> None:
-    """Write features so that a reader finds all or nothing; the caller holds the lock, so one name is enough."""
+    """Write features so that a reader finds all or nothing."""
     from safetensors.numpy import save_file
 
     tensors = {"cls": np.ascontiguousarray(features.cls), "mean": np.ascontiguousarray(features.mean)}
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"sha256": _digest(Features(**tensors))})
-    partial.replace(path)
+    with whole_file(path) as partial:
+        save_file(tensors, partial, metadata={"sha256": _digest(Features(**tensors))})
 
 
 def _digest(features: Features) -> str:

@@ -5,7 +5,6 @@ Order, masks and crops are functions of (seed, epoch, step), so that no state of
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from fl_sparse.errors import InputError
 from fl_sparse.pretraining.autoencoder import MaskedAutoencoder
 from fl_sparse.pretraining.recipe import Recipe
+from fl_sparse.whole_file import whole_file
 
 FORMAT = "fl-sparse pretraining 1"
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -75,11 +75,8 @@ def save_state(
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
     """Write a safetensors file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    save_file(tensors, partial, metadata=header)
-    with partial.open("rb+") as stream:
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    with whole_file(path) as partial:
+        save_file(tensors, partial, metadata=header)
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], Recipe, Progress]:

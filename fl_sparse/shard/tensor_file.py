@@ -10,7 +10,6 @@ import json
 import math
 import mmap
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse.errors import InputError
+from fl_sparse.whole_file import whole_file
 
 _TYPES = {"U8": "uint8", "U16": "uint16", "U32": "uint32", "I64": "int64"}
 _NAMES = {name: code for code, name in _TYPES.items()}
@@ -55,19 +55,12 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Map
         entries[name] = {"dtype": _NAMES[tensors[name].dtype.name], "shape": shape, "data_offsets": [start, end]}
     header = json.dumps(entries, separators=(",", ":")).encode()
     header += b" " * (-len(header) % _ALIGNMENT)
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(len(header).to_bytes(_LENGTH_BYTES, "little"))
-            file.write(header)
-            for name in order:
-                little = tensors[name].astype(tensors[name].dtype.newbyteorder("<"), copy=False)
-                file.write(np.ascontiguousarray(little).reshape(-1).view(np.uint8).data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        file.write(len(header).to_bytes(_LENGTH_BYTES, "little"))
+        file.write(header)
+        for name in order:
+            little = tensors[name].astype(tensors[name].dtype.newbyteorder("<"), copy=False)
+            file.write(np.ascontiguousarray(little).reshape(-1).view(np.uint8).data)
 
 
 def map_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
