@@ -58,7 +58,7 @@ class RunConfig:
     partition: str = _key("iid", "how images are split over clients", tuple(SCHEMES))
     alpha: float = _key(0.5, "concentration of the dirichlet partition")
     classes_per_client: int = _key(2, "classes a client holds in the pathological partition")
-    capacities: str = _key("1.0", "share of the hidden units that clients can hold, in turn, as in '1,0.5,0.25'")
+    capacities: str = _key("1.0", "share of the hidden units that clients can hold, in turn, as in '1,1/2,1/4*2'")
     encoder: str = _key("shipped", "'shipped', a timm model name, or a .safetensors file")
     encoder_normalization: str = _key("model", "'model' = the encoder's own mean and std, or 'half' = 0.5 and 0.5")
     pooling: str = _key("both", "which feature the MLP reads", POOLINGS)
@@ -194,12 +194,23 @@ def _check(key: str, value: Scalar, holds: bool, expected: str) -> None:
 
 
 def _shares(key: str, text: str) -> tuple[float, ...]:
+    """Parse shares: numbers or fractions, each repeated if a count follows, as in '1, 1/2*3'."""
     try:
-        shares = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        shares = (0.0,)
-    _check(key, text, all(0.0 < share <= 1.0 for share in shares), "numbers above 0, at most 1, as in '1,0.5,0.25'")
+        shares = tuple(share for part in text.split(",") for share in _repeated(part))
+    except (ValueError, ZeroDivisionError):
+        shares = ()
+    holds = bool(shares) and all(0.0 < share <= 1.0 for share in shares)
+    _check(key, text, holds, "numbers above 0, at most 1, as in '1,0.5,0.25' or '1,1/2*3'")
     return shares
+
+
+def _repeated(part: str) -> list[float]:
+    value, times, count = part.partition("*")
+    above, line, below = value.partition("/")
+    share = float(above) / float(below) if line else float(value)
+    # A population has at most so many clients; a slip of the keyboard should not fill the memory.
+    repeats = int(count) if times else 1
+    return [share] * repeats if 1 <= repeats <= 1_000_000 else [0.0]
 
 
 def kebab(name: str) -> str:

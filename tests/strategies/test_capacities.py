@@ -72,6 +72,11 @@ def test_capacities_are_given_in_turn() -> None:
     assert [config.capacity_of(client) for client in range(5)] == [1.0, 0.5, 0.25, 1.0, 0.5]
 
 
+def test_capacities_in_given_proportions() -> None:
+    config = RunConfig(capacities="1, 1/2*2,1/4 * 3")
+    assert [config.capacity_of(client) for client in range(7)] == [1.0, 0.5, 0.5, 0.25, 0.25, 0.25, 1.0]
+
+
 def test_a_nodes_own_capacity_wins(tiny_encoder: str) -> None:
     keys = {"encoder": tiny_encoder, "capacities": "1,0.5"}
     node = {"partition-id": 1, "num-partitions": 2}
@@ -85,7 +90,7 @@ def test_a_nodes_own_capacity_wins(tiny_encoder: str) -> None:
         held_data(keys, {**node, "partition-id": -1, "shard": "any.shard"})
 
 
-@pytest.mark.parametrize("capacities", ["", "0", "1,", "1.5", "half", "nan", "1,-0.5"])
+@pytest.mark.parametrize("capacities", ["", "0", "1,", "1.5", "half", "nan", "1,-0.5", "1/0", "1*0", "1*-1", "1*", "3/2", "1*9000000"])
 def test_bad_capacities_are_refused(capacities: str) -> None:
     with pytest.raises(InputError, match=r"capacities = .* is out of range; expected numbers above 0, at most 1"):
         RunConfig(capacities=capacities)
