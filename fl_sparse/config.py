@@ -53,6 +53,7 @@ class RunConfig:
     id_column: str = _key("", "column that names the client an image belongs to (partition natural)")
     folds: int = _key(0, "test on one of so many folds of all images (0 = the source's own test images)")
     fold: int = _key(0, "the fold held out, from 0")
+    train_images: int = _key(0, "training images used, validation included, each class in proportion (0 = all)")
     num_clients: int = _key(0, "clients of the federation (0 = one a node; 4 in-process)")
     clients_per_round: int = _key(0, "clients drawn each round (0 = all)")
     partition: str = _key("iid", "how images are split over clients", tuple(SCHEMES))
@@ -136,6 +137,7 @@ class RunConfig:
         for name in ("learning_rate", "alpha", "reply_timeout", "server_tau"):
             value = getattr(self, name)
             _check(kebab(name), value, math.isfinite(value) and value > 0, "a positive number")
+        _check("train-images", self.train_images, self.train_images >= 0, "0 or more")
         _check("folds", self.folds, self.folds == 0 or self.folds >= 2, "0, or 2 or more")
         _check("fold", self.fold, 0 <= self.fold < max(1, self.folds), f"0 to {max(1, self.folds) - 1}")
         if self.momentum and self.optimizer != "sgd":

@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     DROPOUT_UNITS = 16
     ORDERED_WIDTH = 17
     CLIENT_FAILURE = 19
+    TRAIN_SUBSET = 20
 
 
 def generator(purpose: Purpose, *numbers: int) -> np.random.Generator:

@@ -71,3 +71,31 @@ def validation_split(labels: Rows, *, data_seed: int, share: float = 0.1) -> tup
     if not 0 < share < 1:
         raise InputError(f"validation share {share}: expected a number between 0 and 1")
     return stratified_split(labels, max(1, round(len(labels) * share)), generator(Purpose.VALIDATION, data_seed))
+
+
+def training_subset(labels: Rows, size: int, *, data_seed: int) -> Rows:
+    """Choose the training images that a run uses, each class in proportion to its size.
+
+    Parameters
+    ----------
+    labels
+        int64 (n,), the training labels.
+    size
+        Images to use, 0 for all.
+    data_seed
+        Seed of the draw.
+
+    Returns
+    -------
+    Sorted int64 rows.
+
+    Raises
+    ------
+    InputError
+        If there are fewer images, or too few are wanted to cover any class.
+    """
+    if size > len(labels):
+        raise InputError(f"train-images = {size}, but there are {len(labels)} training images")
+    if size in (0, len(labels)):
+        return np.arange(len(labels), dtype=np.int64)
+    return stratified_split(labels, size, generator(Purpose.TRAIN_SUBSET, data_seed))[1]

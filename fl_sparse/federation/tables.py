@@ -21,7 +21,7 @@ from fl_sparse.data.folds import held_out_fold
 from fl_sparse.data.images import ImageSet
 from fl_sparse.data.partition import partition
 from fl_sparse.data.sources import load_images
-from fl_sparse.data.stratified import validation_split
+from fl_sparse.data.stratified import training_subset, validation_split
 from fl_sparse.encoder import EncoderSpec, encoder_spec
 from fl_sparse.errors import InputError
 from fl_sparse.features import Features, feature_key, pool, stored_features
@@ -91,7 +91,8 @@ def holdings(config: RunConfig, num_clients: int) -> Holdings:
     )
     if config.folds:
         train, test = held_out_fold(train, test, folds=config.folds, fold=config.fold, data_seed=config.data_seed)
-    kept, validation = validation_split(train.labels, data_seed=config.data_seed)
+    used = training_subset(train.labels, config.train_images, data_seed=config.data_seed)
+    kept, validation = (used[rows] for rows in validation_split(train.labels[used], data_seed=config.data_seed))
     local = partition(
         config.partition,
         train.labels[kept],

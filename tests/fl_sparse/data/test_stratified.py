@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_sparse.data.stratified import stratified_split, validation_split
+from fl_sparse.data.stratified import stratified_split, training_subset, validation_split
 from fl_sparse.errors import InputError
 
 COUNTS = st.lists(st.integers(2, 40), min_size=1, max_size=8)
@@ -44,3 +44,26 @@ def test_too_few_images():
         validation_split(np.arange(3), data_seed=0)
     with pytest.raises(InputError, match=r"share 1\.5: expected"):
         validation_split(np.arange(3), data_seed=0, share=1.5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(counts=COUNTS, share=st.floats(0.3, 0.9), seed=st.integers(0, 99))
+def test_a_training_subset_keeps_the_classes_shares(counts, share, seed):
+    labels = shuffled(counts, seed)
+    size = max(1, round(share * len(labels)))
+    rows = training_subset(labels, size, data_seed=seed)
+    assert (np.diff(rows) > 0).all()
+    assert len(rows) <= size
+    taken = np.bincount(labels[rows], minlength=len(counts))
+    assert (np.abs(taken - np.array(counts) * size / len(labels)) <= 1 + 1e-9).all()
+    assert (training_subset(labels, size, data_seed=seed) == rows).all()
+
+
+@pytest.mark.parametrize("size", [0, 200])
+def test_all_training_images_are_used_unless_asked_otherwise(size):
+    assert training_subset(shuffled([100, 50, 50], 0), size, data_seed=1).tolist() == list(range(200))
+
+
+def test_more_training_images_than_there_are():
+    with pytest.raises(InputError, match=r"train-images = 201, but there are 200 training images"):
+        training_subset(shuffled([100, 50, 50], 0), 201, data_seed=0)
