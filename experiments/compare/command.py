@@ -1,8 +1,9 @@
 """Compare runs: recipes x varied keys x seeds on the same data, into two tables and a report.
 
 Each cell is an ordinary run in DIR/cells, so a comparison that was cut off goes on where it stopped: finished cells are
-kept, an unfinished one is resumed. With --tune key=v1,v2,… the key's value is chosen for each line by validation
-accuracy with the first seed, never on the test set; the other seeds run with the chosen value.
+kept, an unfinished one is resumed. With --tune, values are chosen for each line from one grid, the same for all, by
+validation accuracy with the first seed (the first of equals), never on the test set; the other seeds run with the
+chosen values. Rounds, and with them bytes, stay as they are: a tuned local-steps changes what a client computes.
 """
 
 from __future__ import annotations
@@ -17,12 +18,22 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from experiments.compare.execute import Outcome, Told, run_cells
-from experiments.compare.grid import Axis, Cell, Line, lines, manifest, parse_axis
+from experiments.compare.execute import run_cells
+from experiments.compare.grid import (
+    TUNING_GRID,
+    Cell,
+    lines,
+    manifest,
+    parse_axis,
+    parse_tuning,
+    same_comparison,
+    trials,
+)
 from experiments.compare.tables import cell_rows, line_rows, write_csv
+from experiments.compare.tuning import choose
 from experiments.recipes import recipe_names
 from experiments.report.command import write_report
-from fl_sparse.config import FIELDS, Scalar
+from fl_sparse.config import FIELDS
 from fl_sparse.config_text import parse_override
 from fl_sparse.errors import InputError
 from fl_sparse.whole_file import write_whole
@@ -41,7 +52,8 @@ def epilog() -> str:
             "examples:",
             "  python -m experiments compare demo --vary strategy=ist,fedavg --seeds 3 --out results/first",
             "  python -m experiments compare demo --vary num-subnets=1,2,4 --vary mask-ratio=0,0.5 --out results/grid",
-            "  python -m experiments compare demo --tune learning-rate=0.0003,0.001 --seeds 3 --out results/tuned",
+            "  python -m experiments compare demo --tune --seeds 3 --out results/tuned",
+            "  python -m experiments compare demo --tune learning-rate=0.001,0.003 --tune local-steps=5,20 --out grid",
         ]
     )
 
@@ -54,7 +66,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--vary", action="append", default=[], metavar="KEY=V1,V2,…", help="values to combine; quote one with commas"
     )
     parser.add_argument("--seeds", type=int, default=1, metavar="K", help="seeds 0 to K-1 (default 1)")
-    parser.add_argument("--tune", default="", metavar="KEY=V1,V2,…", help="choose a key's value on validation")
+    grid = " × ".join(f"{axis.key}={','.join(map(str, axis.values))}" for axis in TUNING_GRID)
+    parser.add_argument(
+        "--tune",
+        action="append",
+        nargs="?",
+        default=[],
+        metavar="KEY=V1,V2,…",
+        help="choose a key's value for each line on validation, at equal rounds and bytes; may be repeated: every "
+        f"combination is tried. Alone, after the recipes, it stands for {grid}",
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="J", help="cells at a time (default 1)")
     parser.add_argument("--out", required=True, metavar="DIR", help="the comparison's folder")
 
@@ -66,11 +87,10 @@ def run(args: argparse.Namespace) -> int:
     overrides = dict(parse_override(text) for text in args.overrides)
     axes = [parse_axis(text, "--vary") for text in args.vary]
     made = lines(args.recipes, overrides, axes)
-    tuned = parse_axis(args.tune, "--tune") if args.tune else None
-    if tuned is not None and any(axis.key == tuned.key for axis in axes):
-        raise InputError(f"--tune and --vary both name {tuned.key}")
+    tuned = parse_tuning(args.tune, axes)
     for line in made:
-        assignment_rule(line.config())
+        for trial in ((), *trials(tuned)):
+            assignment_rule(line.config(**dict(trial)))
     folder = Path(args.out)
     _open(folder, manifest(made, args.seeds, tuned))
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
@@ -79,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     def told(text: str) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
 
-    chosen = _tune(made, tuned, folder, args.jobs, told) if tuned is not None else {}
+    chosen = choose(made, tuned, folder, jobs=args.jobs, told=told) if tuned else {}
     cells = [
         Cell(line, line.config(**dict(chosen.get(line, ())), seed=seed), seed, chosen.get(line, ()))
         for line in made
@@ -105,7 +125,7 @@ def _open(folder: Path, described: str) -> None:
     known = folder / "grid.json"
     try:
         if known.exists():
-            if known.read_bytes() != described.encode():
+            if not same_comparison(known.read_bytes(), described):
                 raise InputError(f"{folder} holds another comparison; choose another folder")
             return
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -115,31 +135,6 @@ def _open(folder: Path, described: str) -> None:
         write_whole(known, described.encode())
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror or error}") from None
-
-
-def _tune(
-    made: Sequence[Line], axis: Axis, folder: Path, jobs: int, told: Told
-) -> dict[Line, tuple[tuple[str, Scalar], ...]]:
-    """Choose a key's value for each line, by validation accuracy with the first seed (the first of equals)."""
-    told(f"choosing {axis.key} of {', '.join(map(str, axis.values))} on validation")
-    cells = [
-        Cell(line, line.config(**{axis.key: value}, seed=0), 0, ((axis.key, value),))
-        for line in made
-        for value in axis.values
-    ]
-    outcomes = run_cells(cells, folder / "cells", jobs=jobs, told=told)
-    write_csv(folder / "tuning.csv", cell_rows(outcomes))
-    best: dict[Line, Outcome] = {}
-    for outcome in outcomes:
-        if outcome.summary is None or outcome.summary["validation_accuracy"] is None:
-            continue
-        known = best.get(outcome.cell.line)
-        if known is None or outcome.summary["validation_accuracy"] > (known.summary or {})["validation_accuracy"]:
-            best[outcome.cell.line] = outcome
-    for line in made:
-        if line not in best:
-            told(f"{line.recipe}: no value of {axis.key} could be evaluated; its cells run with the recipe's own")
-    return {line: outcome.cell.tuned for line, outcome in best.items()}
 
 
 def _show(console: Console, rows: Sequence[dict[str, Any]], folder: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.recipes import find_recipe
-from fl_sparse.config import FIELDS, RunConfig, Scalar, from_mapping, to_mapping
+from fl_sparse.config import FIELDS, RunConfig, Scalar, defaults, from_mapping, to_mapping
 from fl_sparse.config_text import parse_value, toml_scalar
 from fl_sparse.errors import InputError, nearest
 
@@ -23,6 +23,10 @@ class Axis:
 
     key: str
     values: tuple[Scalar, ...]
+
+
+TUNING_GRID = (Axis("learning-rate", (1e-4, 3e-4, 1e-3)), Axis("local-steps", (10, 20)))
+"""What a bare ``--tune`` tries: one small grid, the same for every line."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,32 @@ def parse_axis(text: str, option: str) -> Axis:
     return Axis(key, values)
 
 
+def parse_tuning(texts: Sequence[str | None], varied: Sequence[Axis]) -> tuple[Axis, ...]:
+    """Parse every ``--tune``; None is one without a value and stands for `TUNING_GRID`.
+
+    Raises
+    ------
+    InputError
+        As `parse_axis`, or for a key that is named twice or is varied too.
+    """
+    axes = [axis for text in texts for axis in (TUNING_GRID if text is None else (parse_axis(text, "--tune"),))]
+    _check_distinct(axes, "--tune")
+    for axis in axes:
+        if any(axis.key == other.key for other in varied):
+            raise InputError(f"--tune and --vary both name {axis.key}")
+    return tuple(axes)
+
+
+def trials(axes: Sequence[Axis]) -> list[tuple[tuple[str, Scalar], ...]]:
+    """Return every combination of the tuned values, in the order in which equals are preferred; without axes, none."""
+    if not axes:
+        return []
+    return [
+        tuple(zip((axis.key for axis in axes), combination, strict=True))
+        for combination in itertools.product(*(axis.values for axis in axes))
+    ]
+
+
 def lines(recipes: Sequence[str], overrides: Mapping[str, Scalar], axes: Sequence[Axis]) -> list[Line]:
     """Return the lines of a comparison, each checked as a configuration.
 
@@ -86,9 +116,8 @@ def lines(recipes: Sequence[str], overrides: Mapping[str, Scalar], axes: Sequenc
     """
     if "seed" in overrides:
         raise InputError(f"-c seed={overrides['seed']}: seeds are counted by --seeds")
+    _check_distinct(axes, "--vary")
     keys = [axis.key for axis in axes]
-    if len(set(keys)) < len(keys):
-        raise InputError(f"--vary names {next(key for key in keys if keys.count(key) > 1)} twice")
     made: list[Line] = []
     for recipe in recipes:
         short, values = find_recipe(recipe)
@@ -104,14 +133,30 @@ def lines(recipes: Sequence[str], overrides: Mapping[str, Scalar], axes: Sequenc
     return made
 
 
-def manifest(lines: Sequence[Line], seeds: int, tuned: Axis | None) -> str:
-    """Return what a comparison is, as JSON: two comparisons are the same if these are."""
+def manifest(lines: Sequence[Line], seeds: int, tuned: Sequence[Axis]) -> str:
+    """Return what a comparison is, as JSON: recipes, configurations, seeds, and the tuned keys with their values."""
     described = {
         "lines": [{"recipe": line.recipe, "config": to_mapping(line.config())} for line in lines],
         "seeds": seeds,
-        "tune": None if tuned is None else {tuned.key: list(tuned.values)},
+        "tune": {axis.key: list(axis.values) for axis in tuned} or None,
     }
     return json.dumps(described, indent=1) + "\n"
+
+
+def same_comparison(stored: bytes, described: str) -> bool:
+    """Tell whether a folder's manifest describes this comparison; keys that it lacks, being older, are at default."""
+    try:
+        values = json.loads(stored)
+        values["lines"] = [{**line, "config": {**defaults(), **line["config"]}} for line in values["lines"]]
+    except (ValueError, LookupError, TypeError):
+        return False
+    return json.dumps(values) == json.dumps(json.loads(described))
+
+
+def _check_distinct(axes: Sequence[Axis], option: str) -> None:
+    keys = [axis.key for axis in axes]
+    if len(set(keys)) < len(keys):
+        raise InputError(f"{option} names {next(key for key in keys if keys.count(key) > 1)} twice")
 
 
 def _plain(value: Scalar) -> str:

@@ -74,18 +74,25 @@ def tuning_section(tunings: Sequence[Tuning]) -> str:
         return ""
     parts = [
         paragraph(
-            "The value with the best validation accuracy with the first seed was chosen for each configuration; the "
-            "same values were tried for all. The test images had no part in it."
+            "The values with the best validation accuracy with the first seed were chosen for each configuration; the "
+            "same grid was tried for all. The test images had no part in it."
         )
     ]
+    if any("local-steps" in tuning.keys for tuning in tunings):
+        parts.append(
+            paragraph(
+                "Rounds were not changed with local-steps: configurations are compared at the rounds and bytes they "
+                "were given, and those with more local steps compute more (client FLOP under Results)."
+            )
+        )
     for tuning in tunings:
         names = [name for name, _ in tuning.trials[0].line] if tuning.trials else []
         columns = [Column(name, number=False) for name in names]
-        columns += [Column(tuning.key), Column("validation accuracy, %"), Column("outcome", number=False)]
+        columns += [*map(Column, tuning.keys), Column("validation accuracy, %"), Column("outcome", number=False)]
         rows = [
             [
                 *(Cell(value) for _, value in trial.line),
-                Cell(trial.value, _number(trial.value)),
+                *(Cell(value, _number(value)) for value in trial.values),
                 Cell("" if trial.accuracy is None else percent(trial.accuracy), trial.accuracy),
                 Cell("chosen" if trial.chosen else trial.reason, strong=trial.chosen),
             ]
@@ -93,7 +100,7 @@ def tuning_section(tunings: Sequence[Tuning]) -> str:
         ]
         if len(tunings) > 1:
             parts.append(f"<h3>{text(tuning.comparison)}</h3>\n")
-        parts.append(table(columns, rows, name=f"Values of {tuning.key}"))
+        parts.append(table(columns, rows, name=f"Values of {' and '.join(tuning.keys)}"))
     return section("tuning", "Chosen values", *parts)
 
 

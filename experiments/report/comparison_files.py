@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.compare.grid import Cell, Line
+from experiments.compare.grid import Axis, Cell, Line
 from experiments.report.evidence import Evidence, Fate, Problem, Trial, Tuning, gather
 from experiments.report.run_files import holds_run, read_run
 from fl_sparse.config import FIELDS, Scalar, from_mapping
@@ -20,18 +21,12 @@ Row = dict[str, str]
 
 @dataclass(frozen=True)
 class Grid:
-    """What ``grid.json`` says: lines with their recipes and configurations, seeds, and the tuned key's values."""
+    """What ``grid.json`` says: lines with their recipes and configurations, seeds, and what was tuned."""
 
     recipes: tuple[str, ...]
     configs: tuple[dict[str, Scalar], ...]
     seeds: int
-    tuned_key: str
-    tuned_values: tuple[Scalar, ...]
-
-    @property
-    def tuned(self) -> bool:
-        """Whether a key was tuned."""
-        return bool(self.tuned_values)
+    tuned: tuple[Axis, ...]
 
 
 def holds_comparison(path: Path) -> bool:
@@ -80,14 +75,11 @@ def _said(path: Path, fate: Fate, reason: str) -> Evidence:
 
 def _grid(path: Path) -> Grid:
     values = json.loads(path.read_text(encoding="utf-8"))
-    tune = values["tune"] or {"": []}
-    ((key, tried),) = tune.items()
     return Grid(
         tuple(str(line["recipe"]) for line in values["lines"]),
         tuple(line["config"] for line in values["lines"]),
         int(values["seeds"]),
-        key,
-        tuple(tried),
+        tuple(Axis(key, tuple(tried)) for key, tried in (values["tune"] or {}).items()),
     )
 
 
@@ -97,13 +89,14 @@ def _rows(path: Path) -> list[Row]:
 
 
 def _varied(row: Row, grid: Grid) -> list[str]:
-    return [key for key in row if key in FIELDS and key not in ("seed", grid.tuned_key)]
+    tuned = [axis.key for axis in grid.tuned]
+    return [key for key in row if key in FIELDS and key != "seed" and key not in tuned]
 
 
 def _cell(path: Path, grid: Grid, row: Row, line: int) -> Evidence:
     """Return one row's run, or its failure; the folder's name follows from the row, as it did in ``compare``."""
     values = grid.configs[line]
-    tuned = tuple((grid.tuned_key, value) for value in grid.tuned_values if str(value) == row[grid.tuned_key])
+    tuned = tuple((axis.key, value) for axis in grid.tuned for value in axis.values if str(value) == row.get(axis.key))
     recipe, seed = grid.recipes[line], int(row["seed"])
     config = from_mapping({**values, **dict(tuned), "seed": seed}, source=str(path / "grid.json"))
     varied = tuple((key, values[key]) for key in _varied(row, grid))
@@ -118,18 +111,20 @@ def _cell(path: Path, grid: Grid, row: Row, line: int) -> Evidence:
 def _tuning(path: Path, grid: Grid, rows: Sequence[Row]) -> Evidence:
     if not grid.tuned:
         return Evidence()
+    keys = tuple(axis.key for axis in grid.tuned)
+    tried = math.prod(len(axis.values) for axis in grid.tuned)
     trials = []
     for index, row in enumerate(_rows(path / "tuning.csv")):
-        line = index // len(grid.tuned_values)
+        first_cell = rows[index // tried * grid.seeds]
         recipe = [("recipe", row["recipe"])] if len(set(grid.recipes)) > 1 else []
         accuracy = row["validation_accuracy"]
         trials.append(
             Trial(
                 line=(*recipe, *((key, row[key]) for key in _varied(row, grid))),
-                value=row[grid.tuned_key],
+                values=tuple(row[key] for key in keys),
                 accuracy=float(accuracy) if accuracy else None,
-                chosen=rows[line * grid.seeds][grid.tuned_key] == row[grid.tuned_key],
+                chosen=all(first_cell.get(key) == row[key] for key in keys),
                 reason=row["reason"],
             )
         )
-    return Evidence(tunings=(Tuning(path.resolve().name, grid.tuned_key, tuple(trials)),))
+    return Evidence(tunings=(Tuning(path.resolve().name, keys, tuple(trials)),))

@@ -52,10 +52,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Trial:
-    """One tried value of a tuned key; ``accuracy`` on validation is a fraction, None if the run failed."""
+    """One tried combination of the tuned keys' values; ``accuracy`` on validation is a fraction, None without one."""
 
     line: tuple[tuple[str, str], ...]
-    value: str
+    values: tuple[str, ...]
     accuracy: float | None
     chosen: bool
     reason: str = ""
@@ -63,10 +63,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuning:
-    """How a key's value was chosen in one comparison."""
+    """How the tuned keys' values were chosen in one comparison."""
 
     comparison: str
-    key: str
+    keys: tuple[str, ...]
     trials: tuple[Trial, ...]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from pathlib import Path
 
@@ -98,6 +99,61 @@ def test_the_tuned_value_is_best_on_validation(tiny_encoder: str, tmp_path: Path
     assert [row["seed"] for row in rows(out / "comparison.csv")] == ["0", "1"]
 
 
+def test_several_keys_are_tuned_over_every_combination(tiny_encoder: str, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "grid"
+    learns = [part for text in ("num-server-rounds=6", "num-clients=2", "mask-ratio=0") for part in ("-c", text)]
+    grid = ["--tune", "learning-rate=1e-6,0.03", "--tune", "local-steps=10,2"]
+    assert compare(tiny_encoder, out, *learns, "--vary", "num-subnets=1,2", *grid, "--seeds", "2") == 0
+    tried, cells = rows(out / "tuning.csv"), rows(out / "comparison.csv")
+    assert [(row["num-subnets"], row["learning-rate"], row["local-steps"]) for row in tried] == [
+        (s, r, t) for s in "12" for r in ("1e-06", "0.03") for t in ("10", "2")
+    ]
+    for subnets in "12":
+        own = [row for row in tried if row["num-subnets"] == subnets]
+        best = max(own, key=lambda row: float(row["validation_accuracy"]))
+        assert best is own[2]
+        chosen = [row for row in cells if row["num-subnets"] == subnets]
+        assert [(row["seed"], row["learning-rate"], row["local-steps"]) for row in chosen] == [
+            (seed, "0.03", "10") for seed in "01"
+        ]
+        assert chosen[0]["validation_accuracy"] == best["validation_accuracy"]
+        assert len({(row["rounds"], row["bytes_down"], row["bytes_up"]) for row in own}) == 1
+        work = {row["local-steps"]: float(row["flops_per_client"]) for row in own}
+        assert work["10"] == pytest.approx(5 * work["2"], rel=0.05)  # an epoch's last batch is short
+    assert "4 runs a line" in capsys.readouterr().out
+
+
+def test_the_first_of_equals_is_chosen(tiny_encoder: str, tmp_path: Path) -> None:
+    out = tmp_path / "grid"
+    assert compare(tiny_encoder, out, "--tune", "learning-rate=1e-9,1e-10", "--tune", "local-steps=2,1") == 0
+    assert len({row["validation_accuracy"] for row in rows(out / "tuning.csv")}) == 1
+    (row,) = rows(out / "comparison.csv")
+    assert (row["learning-rate"], row["local-steps"]) == ("1e-09", "2")
+
+
+def test_a_bare_tune_is_the_fixed_grid(tiny_encoder: str, tmp_path: Path) -> None:
+    out = tmp_path / "grid"
+    assert compare(tiny_encoder, out, "-c", "num-server-rounds=1", "--tune") == 0
+    assert [(float(row["learning-rate"]), int(row["local-steps"])) for row in rows(out / "tuning.csv")] == [
+        (rate, steps) for rate in (1e-4, 3e-4, 1e-3) for steps in (10, 20)
+    ]
+    assert compare(tiny_encoder, out, "-c", "num-server-rounds=1", "--tune", "learning-rate=1e-4,3e-4,1e-3") == 2
+
+
+def test_a_folder_from_before_a_key_existed_goes_on(tiny_encoder: str, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "grid"
+    assert compare(tiny_encoder, out, "--tune", "learning-rate=0.01,0.001") == 0
+    described = json.loads((out / "grid.json").read_text())
+    assert described["tune"] == {"learning-rate": [0.01, 0.001]}
+    del described["lines"][0]["config"]["repartition-every"]
+    (out / "grid.json").write_text(json.dumps(described, indent=1) + "\n")
+    assert compare(tiny_encoder, out, "--tune", "learning-rate=0.01,0.001") == 0
+    assert compare(tiny_encoder, out, "--tune", "learning-rate=0.01,0.001", "-c", "repartition-every=2") == 2
+    (out / "grid.json").write_text("{")
+    assert compare(tiny_encoder, out, "--tune", "learning-rate=0.01,0.001") == 2
+    assert capsys.readouterr().err.count("holds another comparison") == 2
+
+
 def test_a_failed_cell_is_reported_and_the_others_finish(tiny_encoder: str, tmp_path: Path, capsys) -> None:
     out = tmp_path / "grid"
     assert compare(tiny_encoder, out, "--vary", "dataset=digits,parquet") == 1
@@ -124,6 +180,11 @@ def test_a_failed_cell_is_reported_and_the_others_finish(tiny_encoder: str, tmp_
             ["demo", "--vary", "mask-ratio=0,0.5", "--tune", "mask-ratio=0,0.1"],
             "--tune and --vary both name mask-ratio",
         ),
+        (["demo", "--tune", "mask-ratio=0,0.99"], "mask-ratio = 0.99"),
+        (["demo", "--tune", "num-subnets=1,2", "-c", "strategy=fedavg"], "strategy 'fedavg' does not take it"),
+        (["demo", "--tune", "--tune", "local-steps=5"], "--tune names local-steps twice"),
+        (["demo", "--vary", "local-steps=5,10", "--tune"], "--tune and --vary both name local-steps"),
+        (["demo", "--tune", "seed=0,1"], "seeds are counted by --seeds"),
         (["demo", "--vary", "strategy=fedavgg"], "did you mean 'fedavg'?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -282,14 +282,17 @@ def test_a_run_that_is_given_twice_counts_once(grid: Path, tmp_path: Path) -> No
 
 def test_chosen_values_and_failed_cells_are_shown(tiny_encoder: str, tmp_path: Path) -> None:
     out = tmp_path / "tuned"
-    vary = ["--vary", "dataset=digits,parquet", "--tune", "learning-rate=1e-6,0.01"]
+    vary = ["--vary", "dataset=digits,parquet", "--tune", "learning-rate=1e-6,0.01", "--tune", "local-steps=1,2"]
     assert compare(tiny_encoder, out, *vary) == 1
     page = parse((out / "report.html").read_text(encoding="utf-8"))
     with (out / "tuning.csv").open(newline="") as stream:
         tried = [row for row in csv.DictReader(stream) if row["status"] == "done"]
     best = max(tried, key=lambda row: float(row["validation_accuracy"]))
-    rows = page.rows("Values of learning-rate")
-    assert [float(row["learning-rate"]) for row in rows if row["outcome"] == "chosen"] == [float(best["learning-rate"])]
+    rows = page.rows("Values of learning-rate and local-steps")
+    assert [(float(row["learning-rate"]), float(row["local-steps"])) for row in rows if row["outcome"] == "chosen"] == [
+        (float(best["learning-rate"]), float(best["local-steps"]))
+    ]
+    assert "Rounds were not changed with local-steps" in page.text
     assert [float(row["validation accuracy, %"]) for row in rows if row["dataset"] == "digits"] == [
         float(row["validation_accuracy"]) for row in tried
     ]
