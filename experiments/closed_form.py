@@ -59,7 +59,7 @@ def fit(config: RunConfig) -> dict[str, float]:
     """Return test accuracies (fractions) of ridge and nearest class mean, and the penalty chosen on validation."""
     clients = config.num_clients or 1
     training, held_out = training_table(config, clients, print), held_out_tables(config, clients, print)
-    rows = np.unique(np.concatenate(training.parts))
+    rows = np.unique(training.parts.rows)
     table = FeatureTable(training.table.features[:, rows], training.table.labels[rows], training.table.classes)
     flat = table.features.reshape(-1, table.features.shape[-1])
     standardizer = Standardizer.of(moments_of(flat)) if config.standardize else None

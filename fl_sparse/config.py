@@ -32,6 +32,7 @@ COUNTS = (
     "repartition_every",
     "evaluate_every",
     "classes_per_client",
+    "images_per_client",
     "mask_views",
 )
 SERVER_OPTIMIZERS = ("average", "momentum", "adagrad", "adam", "yogi")
@@ -59,6 +60,7 @@ class RunConfig:
     partition: str = _key("iid", "how images are split over clients", tuple(SCHEMES))
     alpha: float = _key(0.5, "concentration of the dirichlet partition")
     classes_per_client: int = _key(2, "classes a client holds in the pathological partition")
+    images_per_client: int = _key(20, "images a client draws, with replacement, in the bootstrap partition")
     capacities: str = _key("1.0", "share of the hidden units that clients can hold, in turn, as in '1,1/2,1/4*2'")
     encoder: str = _key("shipped", "'shipped', a timm model name, or a .safetensors file")
     encoder_normalization: str = _key("model", "'model' = the encoder's own mean and std, or 'half' = 0.5 and 0.5")

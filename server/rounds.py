@@ -134,11 +134,9 @@ def run_rounds(
 def _draw_split(folder: RunFolder, tables: HeldOut, answers: Answers) -> None:
     """Draw the split, unless devices hold images of their own, of which the server knows nothing."""
     described = sorted(answers.clients.values(), key=lambda client: client.partition_id)
-    if [client.num_examples for client in described] == [len(part) for part in tables.split.parts]:
-        # Only the images that clients hold: the source's others are the server's validation images.
-        held = np.unique(np.concatenate(tables.split.parts))
-        parts = [np.searchsorted(held, part) for part in tables.split.parts]
-        draw_partition(tables.split.labels[held], parts, described[0].classes, folder.split_file)
+    parts = tables.split.parts
+    if [client.num_examples for client in described] == parts.sizes.tolist():
+        draw_partition(tables.split.labels, parts, described[0].classes, folder.split_file)
 
 
 def _start(folder: RunFolder, config: RunConfig, spec: MLPSpec, answers: Answers) -> Start:

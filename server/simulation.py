@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
 from fl_sparse.config import RunConfig, to_mapping
-from fl_sparse.federation import HeldOut, held_out_tables, training_table
+from fl_sparse.federation import HeldOut, TrainingTable, held_out_tables, remember_training_table, training_table
 from fl_sparse.training.namespace import Namespace
 from server.cohort import Cohort
 from server.flower_private import trains_plainly
@@ -36,12 +37,41 @@ def simulate(
     around it, message by message.
     """
     assignment_rule(config)  # a mistake there should not wait for the images
-    num_clients = config.num_clients or DEFAULT_CLIENTS
-    training = training_table(config, num_clients, watcher.note)
-    cohort = Cohort(config, training, namespace) if trains_plainly(client_app, train_handler) else None
-    grid = InProcessGrid(client_app, to_mapping(config), num_clients, cohort)
+    training = training_table(config, config.num_clients or DEFAULT_CLIENTS, watcher.note)
 
-    def tables(count: int) -> HeldOut:
+    def held_out(count: int) -> HeldOut:
         return held_out_tables(config, count, watcher.note)
 
-    return run_rounds(grid, config, lambda: launch.open(config, path), tables, watcher)
+    return simulate_table(config, training, held_out, launch, path, client_app, train_handler, namespace, watcher)
+
+
+def simulate_table(
+    config: RunConfig,
+    training: TrainingTable,
+    held_out: Callable[[int], HeldOut],
+    launch: Launch,
+    path: Path,
+    client_app: ClientApp,
+    train_handler: ClientAppCallable,
+    namespace: Namespace,
+    watcher: Watcher,
+) -> dict[str, Any]:
+    """Run a federation of as many clients as a table of features has parts, wherever its features are from.
+
+    Parameters
+    ----------
+    config
+        The configuration; what it says of images, masks and encoder is not read.
+    training
+        The clients' features and rows.
+    held_out
+        Number of clients -> the server's validation and test tables; called when the server evaluates.
+    launch, path
+        Where the run writes.
+    client_app, train_handler, namespace, watcher
+        As in `simulate`.
+    """
+    remember_training_table(config, training)  # for questions that the ClientApp answers
+    cohort = Cohort(config, training, namespace) if trains_plainly(client_app, train_handler) else None
+    grid = InProcessGrid(client_app, to_mapping(config), len(training.parts), cohort)
+    return run_rounds(grid, config, lambda: launch.open(config, path), held_out, watcher)

@@ -1,6 +1,7 @@
 """Which client holds which training images.
 
-n images · M clients · C classes. A partition is M sorted int64 index arrays, none of them empty.
+n images · M clients · C classes. A partition is M sorted int64 index arrays, none of them empty; under ``bootstrap`` a
+row may be in one of them more than once.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse.data.class_deal import deal_classes
+from fl_sparse.data.client_rows import ClientRows
 from fl_sparse.draws import Purpose, generator
 from fl_sparse.errors import InputError, nearest
 
@@ -32,6 +34,7 @@ class PartitionRequest:
     rng: np.random.Generator
     alpha: float
     classes_per_client: int
+    images_per_client: int
     ids: NDArray[Any] | None
 
 
@@ -43,11 +46,13 @@ def partition(
     data_seed: int,
     alpha: float = 0.5,
     classes_per_client: int = 2,
+    images_per_client: int = 20,
     ids: NDArray[Any] | None = None,
-) -> tuple[Rows, ...]:
+) -> ClientRows:
     """Split training images among clients.
 
-    Every image goes to exactly one client, except under ``full``, where each client holds all of them.
+    Every image goes to exactly one client, except under ``full``, where each client holds all of them, and under
+    ``bootstrap``, where each draws with replacement.
 
     Parameters
     ----------
@@ -63,6 +68,8 @@ def partition(
         Concentration of ``dirichlet``: small is uneven, large is even.
     classes_per_client
         Classes that a client holds under ``pathological``.
+    images_per_client
+        Images that a client draws under ``bootstrap``.
     ids
         Natural id of each image, (n,), for ``natural``.
 
@@ -79,16 +86,24 @@ def partition(
         raise InputError(f"unknown partition {scheme!r}{nearest(scheme, SCHEMES)}")
     if num_clients < 1:
         raise InputError(f"num-clients {num_clients}: expected at least 1")
-    if len(labels) < (1 if scheme == "full" else num_clients):
+    if len(labels) < (1 if scheme in SHARING else num_clients):
         raise InputError(f"num-clients {num_clients}: more than the {len(labels)} training images to share")
     rng = generator(Purpose.PARTITION, data_seed)
-    request = PartitionRequest(labels, num_clients, rng, alpha, classes_per_client, ids)
-    return tuple(np.sort(part) for part in SCHEMES[scheme](request))
+    request = PartitionRequest(labels, num_clients, rng, alpha, classes_per_client, images_per_client, ids)
+    return ClientRows.of(np.sort(part) for part in SCHEMES[scheme](request))
 
 
 def _full(request: PartitionRequest) -> list[Rows]:
     """Every client holds everything: the setting of the papers on independent subnets."""
     return [np.arange(len(request.labels), dtype=np.int64)] * request.num_clients
+
+
+def _bootstrap(request: PartitionRequest) -> list[Rows]:
+    """Draw each client's images with replacement: as many clients as wanted over one table of features."""
+    if request.images_per_client < 1:
+        raise InputError(f"images-per-client {request.images_per_client}: expected at least 1")
+    shape = (request.num_clients, request.images_per_client)
+    return list(request.rng.integers(len(request.labels), size=shape))
 
 
 def _iid(request: PartitionRequest) -> list[Rows]:
@@ -178,5 +193,9 @@ SCHEMES: Mapping[str, Callable[[PartitionRequest], list[Rows]]] = {
     "dirichlet": _dirichlet,
     "pathological": _pathological,
     "natural": _natural,
+    "bootstrap": _bootstrap,
 }
 """Every client split by the name that `partition` takes."""
+
+SHARING = ("full", "bootstrap")
+"""Schemes under which several clients may hold an image."""

@@ -6,20 +6,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_sparse.data.client_rows import ClientRows
+
 Rows = NDArray[np.int64]
 
 MOST_CLASSES = 20
 """Classes that still get wide cells with their counts in them; with more, colour alone tells."""
 MOST_CLIENTS = 30
 """Clients that still have a tick each, and counts."""
+MOST_BARS = 1000
+"""Clients that still have a bar each; more are one outline, which takes as long to draw as a single bar."""
 
 
-def partition_counts(labels: Rows, parts: Sequence[Rows], num_classes: int) -> NDArray[np.int64]:
+def partition_counts(labels: Rows, parts: ClientRows, num_classes: int) -> NDArray[np.int64]:
     """Return int64 (M, C): images of each class that each client holds."""
-    return np.stack([np.bincount(labels[part], minlength=num_classes) for part in parts])
+    client = np.repeat(np.arange(len(parts)), parts.sizes)
+    cells = np.bincount(client * num_classes + labels[parts.rows], minlength=len(parts) * num_classes)
+    return cells.reshape(len(parts), num_classes)
 
 
-def draw_partition(labels: Rows, parts: Sequence[Rows], classes: Sequence[str], path: Path) -> None:
+def draw_partition(labels: Rows, parts: ClientRows, classes: Sequence[str], path: Path) -> None:
     """Write a PNG: a row per client, a column per class, and beside it each client's number of images.
 
     Parameters
@@ -27,7 +33,7 @@ def draw_partition(labels: Rows, parts: Sequence[Rows], classes: Sequence[str], 
     labels
         int64 (n,).
     parts
-        M arrays of rows.
+        Each client's rows.
     classes
         C names.
     path
@@ -56,11 +62,15 @@ def draw_partition(labels: Rows, parts: Sequence[Rows], classes: Sequence[str], 
             colour = "white" if count > 0.6 * counts.max() else "0.25"
             heat.text(label, client, f"{count}", ha="center", va="center", fontsize=7, color=colour)
 
-    totals.barh(range(num_clients), counts.sum(axis=1), height=0.8, color="#6b9ac4")
+    if num_clients <= MOST_BARS:
+        totals.barh(range(num_clients), parts.sizes, height=0.8, color="#6b9ac4")
+    else:
+        edges = np.arange(num_clients + 1) - 0.5
+        totals.stairs(parts.sizes, edges, orientation="horizontal", fill=True, color="#6b9ac4")
     totals.set_xlabel("images")
     totals.spines[["top", "right"]].set_visible(False)
     totals.tick_params(left=False, labelleft=False)
     totals.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     figure.colorbar(image, ax=totals, label="images of a class")
-    figure.suptitle(f"{num_clients} clients, {num_classes} classes, {len(labels):,} images")
+    figure.suptitle(f"{num_clients} clients, {num_classes} classes, {len(np.unique(parts.rows)):,} images")
     figure.savefig(path, dpi=120)

@@ -3,17 +3,27 @@
 from fl_sparse.federation.device import device_table
 from fl_sparse.federation.local import LocalRows, local_moments, local_rows, standardized
 from fl_sparse.federation.store import store_folder
-from fl_sparse.federation.tables import FeatureTable, HeldOut, TrainingTable, held_out_tables, training_table
+from fl_sparse.federation.tables import (
+    FeatureTable,
+    HeldOut,
+    SplitLabels,
+    TrainingTable,
+    held_out_tables,
+    remember_training_table,
+    training_table,
+)
 
 __all__ = [
     "FeatureTable",
     "HeldOut",
     "LocalRows",
+    "SplitLabels",
     "TrainingTable",
     "device_table",
     "held_out_tables",
     "local_moments",
     "local_rows",
+    "remember_training_table",
     "standardized",
     "store_folder",
     "training_table",

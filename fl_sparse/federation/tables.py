@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse.config import RunConfig
+from fl_sparse.data.client_rows import ClientRows
 from fl_sparse.data.folds import held_out_fold
 from fl_sparse.data.images import ImageSet
 from fl_sparse.data.partition import partition
@@ -49,7 +50,7 @@ class TrainingTable:
     """The table that clients share, and the rows of each client."""
 
     table: FeatureTable
-    parts: tuple[Rows, ...] = field(repr=False)
+    parts: ClientRows = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class SplitLabels:
     """Labels of all training images of the source, and each simulated client's rows among them."""
 
     labels: Rows = field(repr=False)
-    parts: tuple[Rows, ...] = field(repr=False)
+    parts: ClientRows = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Holdings:
 
     train: ImageSet
     test: ImageSet
-    parts: tuple[Rows, ...]
+    parts: ClientRows
     validation: Rows
 
 
@@ -100,9 +101,10 @@ def holdings(config: RunConfig, num_clients: int) -> Holdings:
         data_seed=config.data_seed,
         alpha=config.alpha,
         classes_per_client=config.classes_per_client,
+        images_per_client=config.images_per_client,
         ids=None if train.ids is None else train.ids[kept],
     )
-    return Holdings(train, test, tuple(kept[part] for part in local), validation)
+    return Holdings(train, test, local.taken_from(kept), validation)
 
 
 def training_table(config: RunConfig, num_clients: int, progress: Progress | None = None) -> TrainingTable:
@@ -115,10 +117,14 @@ def training_table(config: RunConfig, num_clients: int, progress: Progress | Non
     """
     key = (config, num_clients, str(store_folder()))
     if key not in _REMEMBERED:
-        made = _training_table(config, num_clients, progress)
-        _REMEMBERED.clear()
-        _REMEMBERED[key] = made
+        remember_training_table(config, _training_table(config, num_clients, progress))
     return _REMEMBERED[key]
+
+
+def remember_training_table(config: RunConfig, training: TrainingTable) -> None:
+    """Have `training_table` return this table from now on, for this configuration and as many clients."""
+    _REMEMBERED.clear()
+    _REMEMBERED[(config, len(training.parts), str(store_folder()))] = training
 
 
 _REMEMBERED: dict[tuple[RunConfig, int, str], TrainingTable] = {}
@@ -130,17 +136,17 @@ def _training_table(config: RunConfig, num_clients: int, progress: Progress | No
     spec = encoder_spec(config.encoder)
     mask = mask_spec(config, config.mask_ratio)
     if mask.rule == "shared" and mask.shared_by == "client":
-        rows = np.concatenate(held.parts)
-        owners = np.repeat(np.arange(num_clients), [len(part) for part in held.parts])
-        ends = np.cumsum([len(part) for part in held.parts])
-        positions = [np.arange(end - len(part), end) for end, part in zip(ends, held.parts, strict=True)]
+        rows = held.parts.rows
+        owners = np.repeat(np.arange(num_clients), held.parts.sizes)
+        positions = replace(held.parts, rows=np.arange(len(rows)))
     else:
-        rows, owners = np.unique(np.concatenate(held.parts)), None
-        positions = [np.searchsorted(rows, part) for part in held.parts]
+        wanted = np.zeros(len(held.train), dtype=np.bool_)
+        wanted[held.parts.rows] = True
+        rows, owners = np.flatnonzero(wanted), None
+        positions = held.parts.taken_from(np.cumsum(wanted) - 1)
     shard = _shard(config, held.train, rows, owners, mask, spec, "train")
     table = table_of_shard(config, shard, spec, progress)
-    parts = tuple(_present(shard, rows, part, client) for client, part in enumerate(positions))
-    return TrainingTable(table, parts)
+    return TrainingTable(table, _present(shard, rows, positions))
 
 
 def held_out_tables(config: RunConfig, num_clients: int, progress: Progress | None = None) -> HeldOut:
@@ -225,13 +231,13 @@ def _shard(
     return stored_shard(store_folder(), shard_key(**facts), build)
 
 
-def _present(shard: ImageShard, rows: Rows, positions: Rows, client: int) -> Rows:
+def _present(shard: ImageShard, rows: Rows, positions: ClientRows) -> ClientRows:
     """Translate positions in the wanted rows into rows of the shard, which lacks images without a visible patch."""
     if shard.num_images == len(rows):
         return positions
     kept = np.isin(rows, np.asarray(shard.rows))
-    present = (np.cumsum(kept) - 1)[positions[kept[positions]]]
-    if not len(present):
+    present = positions.where(kept).taken_from(np.cumsum(kept) - 1)
+    for client in np.flatnonzero(present.sizes == 0):
         raise InputError(f"client {client} holds no image with a visible patch")
     return present
 

@@ -26,9 +26,10 @@ def test_every_scheme(scheme):
     for part in parts:
         assert part.dtype == np.int64
         assert len(part)
-        assert (np.diff(part) > 0).all()
+        assert (np.diff(part) >= (0 if scheme == "bootstrap" else 1)).all()
     times = np.bincount(np.concatenate(parts), minlength=200)
-    assert (times == (6 if scheme == "full" else 1)).all()
+    if scheme != "bootstrap":
+        assert (times == (6 if scheme == "full" else 1)).all()
     again = split(scheme)
     assert all(np.array_equal(one, other) for one, other in zip(parts, again, strict=True))
     if scheme != "full":
@@ -64,6 +65,16 @@ def test_dirichlet_is_more_even_with_a_larger_alpha():
         return np.std([np.bincount(LABELS[part], minlength=5) for part in split("dirichlet", alpha=alpha)])
 
     assert spread(0.05) > 2 * spread(1000.0)
+
+
+def test_bootstrap_gives_more_clients_than_images_so_many_draws_each():
+    parts = split("bootstrap", num_clients=3000, images_per_client=7)
+    assert parts.sizes.tolist() == [7] * 3000
+    # Drawn with replacement: within a client, too, and every image about equally often.
+    assert any((np.diff(part) == 0).any() for part in parts)
+    times = np.bincount(parts.rows, minlength=200)
+    expected = 3000 * 7 / 200
+    assert abs(times - expected).max() < 6 * np.sqrt(expected)
 
 
 def test_iid_sizes():
@@ -115,6 +126,7 @@ def test_natural_is_silent(capfd):
         ({"scheme": "iid", "num_clients": 201}, "num-clients 201: more than the 200 training images to share"),
         ({"scheme": "dirichlet", "alpha": 0.0}, "alpha 0.0: expected a positive number"),
         ({"scheme": "dirichlet", "alpha": float("nan")}, "alpha nan: expected a positive number"),
+        ({"scheme": "bootstrap", "images_per_client": 0}, "images-per-client 0: expected at least 1"),
         ({"scheme": "natural", "ids": None}, "partition 'natural' needs id-column"),
         ({"scheme": "natural", "num_clients": 13}, "num-clients 13: more than the 12 ids that images come from"),
         ({"scheme": "pathological", "classes_per_client": 6}, "classes-per-client 6: expected 1 to 5"),
