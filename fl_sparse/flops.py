@@ -1,25 +1,35 @@
-"""Floating-point operations of training, counted from shapes."""
+"""Floating-point operations of training by layer, counted from shapes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+Shapes = Mapping[str, tuple[int, ...]]
 
-def training_flops(shapes: Mapping[str, tuple[int, ...]], examples: int) -> float:
-    """Return the FLOPs of one forward and backward pass over ``examples`` rows.
 
-    A matrix product of b rows with an (out × in) weight costs 2·b·out·in; a pass needs it three times (outputs,
-    weight gradients, input gradients), the first layer twice, since no gradient of the features is taken. Element-wise
-    work is left out, as PyTorch's FLOP counter leaves it out.
+def flops_by_layer(shapes: Shapes, examples: int) -> dict[str, int]:
+    """Return the FLOPs of one forward and backward pass over ``examples`` rows: ``hidden.0``, …, ``output``, ``skip``.
+
+    A matrix product of b rows with an (out × in) weight costs 2·b·out·in; a pass needs it three times (outputs, weight
+    gradients, input gradients), the layer that reads the features twice, since no gradient of the features is taken,
+    and the skip term once, since it is never trained. Element-wise work (biases, activations, LayerNorm, the loss, the
+    proximal term, the optimiser) is left out, as PyTorch's ``torch.utils.flop_counter`` leaves it out.
+
+    Parameters
+    ----------
+    shapes
+        Name -> shape of an MLP's parameters, as in `fl_sparse.mlp`.
+    examples
+        Rows of all steps together.
     """
-    total = 0.0
+    first = "hidden.0" if "hidden.0.weight" in shapes else "output"
+    flops = {}
     for name, shape in shapes.items():
-        if len(shape) == 2 and name.endswith(".weight") and not name.startswith("skip."):
-            passes = 2 if name == "hidden.0.weight" else 3
-            total += passes * 2.0 * examples * shape[0] * shape[1]
-        elif name == "skip.weight":
-            total += 2.0 * examples * shape[0] * shape[1]
-    return total
+        layer, _, kind = name.rpartition(".")
+        if kind == "weight" and not layer.endswith(".norm"):
+            passes = {first: 2, "skip": 1}.get(layer, 3)
+            flops[layer] = passes * 2 * examples * shape[0] * shape[1]
+    return flops
 
 
 def examples_trained(num_examples: int, batch_size: int, *, first_step: int, steps: int) -> int:

@@ -17,7 +17,8 @@ class RoundRecord:
     """What is known of a round; one line of ``metrics.jsonl``.
 
     Accuracies are fractions, losses nats, bytes as Flower serialises messages, FLOPs those of one client's local
-    steps, seconds wall-clock by phase. Round 0 is the untrained model.
+    steps, weights the parameters that a client holds and those that its steps use (means over the clients asked, and the
+    largest), seconds wall-clock by phase. Round 0 is the untrained model.
     """
 
     round: int
@@ -31,6 +32,10 @@ class RoundRecord:
     bytes_down: int = 0
     bytes_up: int = 0
     flops_per_client: float = 0.0
+    flops_by_layer: Mapping[str, float] = field(default_factory=dict)
+    weights_held: float = 0.0
+    weights_held_max: int = 0
+    weights_active: float = 0.0
     asked: int = 0
     answered: int = 0
     refused: int = 0
@@ -73,6 +78,7 @@ def summarize(records: Sequence[RoundRecord]) -> dict[str, Any]:
 
     ``accuracy`` is the test accuracy at the round with the best validation accuracy (the earliest of equals);
     ``final_accuracy`` and ``best_accuracy`` stand beside it (never choose by the latter: it looks at the test set).
+    Bytes and FLOPs are sums over rounds, weights means over the rounds that trained, None where no record counts them.
     """
     evaluated = [record for record in records if record.chosen_on is not None and record.reported is not None]
     chosen = max(evaluated, key=lambda record: (record.chosen_on, -record.round), default=None)
@@ -88,8 +94,25 @@ def summarize(records: Sequence[RoundRecord]) -> dict[str, Any]:
         "bytes_down": sum(record.bytes_down for record in records),
         "bytes_up": sum(record.bytes_up for record in records),
         "flops_per_client": sum(record.flops_per_client for record in records),
+        "flops_by_layer": _summed([record.flops_by_layer for record in records]),
+        **_weights([record for record in records if record.weights_held_max]),
         "asked": sum(record.asked for record in records),
         "refused": sum(record.refused for record in records),
         "lost": sum(record.lost for record in records),
         "seconds": {phase: sum(record.seconds.get(phase, 0.0) for record in records) for phase in PHASES},
+    }
+
+
+def _summed(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
+
+
+def _weights(trained: Sequence[RoundRecord]) -> dict[str, float | None]:
+    if not trained:
+        return dict.fromkeys(("weights_held", "weights_held_max", "weights_active"))
+    return {
+        "weights_held": sum(record.weights_held for record in trained) / len(trained),
+        "weights_held_max": max(record.weights_held_max for record in trained),
+        "weights_active": sum(record.weights_active for record in trained) / len(trained),
     }

@@ -11,7 +11,8 @@ Symbols: P the set of shares (``ordered-shares``), p a share; K_l units of hidde
   labels; the drawn one learns from its probabilities (the paper's weight and temperature, 1).
 
 A step's gradients are zero beyond its prefix, as automatic differentiation gives them: momentum and Adam's moments move
-on there. Steps cost what p_max costs: units are masked, not cut away.
+on there. Steps take the time of p_max, since units are masked here, not cut away; FLOPs and active weights are counted
+of the units that take part, as the method has them.
 
 References
 ----------

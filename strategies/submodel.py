@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp import Grid
@@ -17,36 +17,19 @@ from fl_sparse.config import RunConfig
 from fl_sparse.draws import Purpose, generator
 from fl_sparse.exchange import ClientDescription, EvaluationReply, Parameters, TrainOrder, TrainReply
 from fl_sparse.features.moments import Standardizer
-from fl_sparse.flops import examples_trained, training_flops
+from fl_sparse.flops import examples_trained
 from fl_sparse.subnet import SubnetUpdate, extract, reassemble
 from fl_sparse.training.optimizers import OptimizerSpec
 from fl_sparse.wire import array_record, content_of_order, parameters_of, read_evaluation, read_reply, wire_bytes
+from fl_sparse.workload import workload
 from strategies.assignment import AssignmentRule, Placement, whole_model
+from strategies.round_report import RoundReport
 from strategies.server_optimizer import Moments, ServerOptimizer
 
 log = logging.getLogger("fl_sparse.strategy")
 
 SHOWN = 10
 """Clients named in one line of the log."""
-
-
-@dataclass
-class RoundReport:
-    """What happened to a round's messages; ``lost`` = asked - answered (an error's sender cannot be told)."""
-
-    asked: int = 0
-    answered: int = 0
-    refused: int = 0
-    bytes_down: int = 0
-    bytes_up: int = 0
-    train_loss: float | None = None
-    flops_per_client: float = 0.0
-    reasons: list[str] = field(default_factory=list)
-
-    @property
-    def lost(self) -> int:
-        """Clients that were asked and did not answer."""
-        return self.asked - self.answered
 
 
 class SubmodelStrategy(Strategy):
@@ -108,9 +91,9 @@ class SubmodelStrategy(Strategy):
                 first_step=order.first_step,
                 steps=order.local_steps,
             )
-            passes = 2 if order.self_distillation else 1
-            flops = passes * training_flops(self._shapes[node], examples)
-            self.report.flops_per_client += flops / len(nodes)
+            shapes = self._shapes[node]
+            distils = order.self_distillation
+            self.report.work.append(workload(shapes, examples, order.prefixes, self_distillation=distils))
             content = content_of_order(order)
             self.report.bytes_down += wire_bytes(content)
             if not self._drops_out(server_round, node):

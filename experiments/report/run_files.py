@@ -14,7 +14,10 @@ from fl_sparse.errors import InputError
 from server.records import RoundRecord, summarize
 from server.run_folder import RunFolder, read_config, read_records
 
-COUNTS = ("round", "bytes_down", "bytes_up", "flops_per_client", "asked", "answered", "refused", "lost")
+COUNTS = (
+    *("round", "bytes_down", "bytes_up", "flops_per_client", "weights_held", "weights_held_max", "weights_active"),
+    *("asked", "answered", "refused", "lost"),
+)
 ACCURACIES = ("validation_accuracy", "test_accuracy", "clients_accuracy")
 PINNED = ("accuracy", "chosen_round", "final_accuracy", "validation_accuracy", "rounds", "bytes_down", "bytes_up")
 """Entries of a summary that its records must give again."""
@@ -85,9 +88,10 @@ def _check(record: RoundRecord, folder: RunFolder) -> None:
     source = f"{folder.metrics_file}, round {record.round}"
     entries: dict[str, Any] = {name: getattr(record, name) for name in COUNTS}
     entries |= {name: value for name in ACCURACIES if (value := getattr(record, name)) is not None}
-    if not isinstance(record.seconds, dict):
-        raise InputError(f"{source}: seconds is {record.seconds!r}; expected an object")
-    entries |= {f"seconds of {phase}": value for phase, value in record.seconds.items()}
+    for name in ("seconds", "flops_by_layer"):
+        if not isinstance(parts := getattr(record, name), dict):
+            raise InputError(f"{source}: {name} is {parts!r}; expected an object")
+        entries |= {f"{name} of {part}": value for part, value in parts.items()}
     for name, value in entries.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value >= 0):
             raise InputError(f"{source}: {name} is {value!r}; expected a number of 0 or more")

@@ -29,6 +29,21 @@ def test_totals_are_sums_over_rounds() -> None:
     assert summary["seconds"]["train"] == 1.5
 
 
+def test_work_is_summed_and_weights_are_means_over_the_rounds_that_trained() -> None:
+    first = {"flops_by_layer": {"hidden.0": 4.0, "output": 1.0}, "weights_held_max": 12}
+    second = {"flops_by_layer": {"hidden.0": 2.0, "output": 1.0}, "weights_held_max": 10}
+    summary = summarize(
+        [
+            record(0, 0.5, 0.5),
+            record(1, 0.5, 0.5, weights_held=10.0, weights_active=8.0, **first),
+            record(2, 0.5, 0.5, weights_held=9.0, weights_active=9.0, **second),
+        ]
+    )
+    assert summary["flops_by_layer"] == {"hidden.0": 6.0, "output": 2.0}
+    assert (summary["weights_held"], summary["weights_held_max"], summary["weights_active"]) == (9.5, 12, 8.5)
+    assert summarize([record(0, 0.5, 0.5)])["weights_held"] is None
+
+
 def test_clients_accuracy_stands_in_when_the_server_holds_no_images() -> None:
     summary = summarize([RoundRecord(round=1, clients_accuracy=0.4), RoundRecord(round=2, clients_accuracy=0.3)])
     assert summary["accuracy"] == 0.4

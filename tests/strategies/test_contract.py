@@ -7,7 +7,7 @@ import pytest
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from fl_sparse.errors import InputError
-from fl_sparse.wire import array_record, content_of_refusal, read_order
+from fl_sparse.wire import array_record, content_of_refusal, read_order, wire_bytes
 from server.flower_private import number_message
 from strategies.registry import STRATEGIES, assignment_rule
 from tests.strategies.cohort_of_five import (
@@ -160,6 +160,22 @@ def test_clients_that_drop_out_are_asked_and_lost(name: str) -> None:
     part = {m.metadata.dst_node_id: read_order(m.content).subnet for m in messages}
     assert part.items() <= whole.items()
     assert steady.report.bytes_down > 0
+
+
+def test_a_round_counts_the_bytes_and_weights_of_its_messages(name: str) -> None:
+    config = configuration(name)
+    made = strategy(config)
+    messages = ask(made, model(config))
+    orders = [read_order(message.content) for message in messages]
+    held = [sum(values.size for values in order.parameters.values()) for order in orders]
+    report = made.report
+    assert report.bytes_down == sum(wire_bytes(message.content) for message in messages)
+    assert (report.weights_held, report.weights_held_max) == (sum(held) / len(held), max(held))
+    if any(order.prefixes for order in orders):
+        assert 0 < report.weights_active < report.weights_held
+    else:
+        assert report.weights_active == report.weights_held
+    assert report.flops_per_client == pytest.approx(sum(report.flops_by_layer.values()))
 
 
 def test_no_client_trains_more_than_its_capacity(name: str) -> None:

@@ -1,0 +1,61 @@
+"""What happened to a round's messages, and what they asked of the clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fl_sparse.workload import Workload
+
+
+@dataclass
+class RoundReport:
+    """One round; ``lost`` = asked - answered (an error's sender cannot be told).
+
+    FLOPs and weights are means over the clients asked, ``weights_held_max`` is the largest.
+    """
+
+    asked: int = 0
+    answered: int = 0
+    refused: int = 0
+    bytes_down: int = 0
+    bytes_up: int = 0
+    train_loss: float | None = None
+    work: list[Workload] = field(default_factory=list, repr=False)
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def lost(self) -> int:
+        """Clients that were asked and did not answer."""
+        return self.asked - self.answered
+
+    @property
+    def flops_by_layer(self) -> dict[str, float]:
+        """Layer -> FLOPs."""
+        layers = self.work[0].flops if self.work else ()
+        return {layer: _mean(work.flops[layer] for work in self.work) for layer in layers}
+
+    @property
+    def flops_per_client(self) -> float:
+        """FLOPs of all layers."""
+        return _mean(sum(work.flops.values()) for work in self.work)
+
+    @property
+    def weights_held(self) -> float:
+        """Parameters that a client holds."""
+        return _mean(work.weights_held for work in self.work)
+
+    @property
+    def weights_held_max(self) -> int:
+        """Parameters of the client that holds most."""
+        return max((work.weights_held for work in self.work), default=0)
+
+    @property
+    def weights_active(self) -> float:
+        """Parameters that a client's steps use."""
+        return _mean(work.weights_active for work in self.work)
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else 0.0
