@@ -17,8 +17,8 @@ class RoundRecord:
     """What is known of a round; one line of ``metrics.jsonl``.
 
     Accuracies are fractions, losses nats, bytes as Flower serialises messages, FLOPs those of one client's local
-    steps, weights the parameters that a client holds and those that its steps use (means over the clients asked, and the
-    largest), seconds wall-clock by phase. Round 0 is the untrained model.
+    steps, weights the parameters that a client holds and those that its steps use (means over the clients asked, and
+    the largest), seconds wall-clock by phase. Round 0 is the untrained model.
     """
 
     round: int

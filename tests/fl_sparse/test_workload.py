@@ -93,8 +93,6 @@ def test_a_prefix_uses_fewer_weights_than_are_held() -> None:
 
 
 @pytest.mark.parametrize(("examples", "batch", "first", "steps"), [(10, 4, 0, 7), (10, 4, 5, 4), (3, 8, 2, 5)])
-def test_the_rows_that_steps_read_are_those_of_their_batches(
-    examples: int, batch: int, first: int, steps: int
-) -> None:
+def test_the_rows_that_steps_read_are_those_of_their_batches(examples: int, batch: int, first: int, steps: int) -> None:
     rows = batch_rows(examples, batch, seed=0, partition_id=1, first_step=first, steps=steps)
     assert examples_trained(examples, batch, first_step=first, steps=steps) == np.count_nonzero(rows >= 0)
