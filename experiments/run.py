@@ -20,6 +20,7 @@ from experiments import ray_backend
 from experiments.recipes import describe_recipes, find_recipe
 from fl_sparse.config import RunConfig, from_mapping, to_mapping
 from fl_sparse.config_text import describe_keys, parse_override
+from fl_sparse.federation import check_data
 from server.launch import Launch
 from server.progress import BarWatcher, PlainWatcher, human_bytes
 from server.run_folder import RunFolder, read_config
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     launch = Launch(args.out, args.name, args.resume)
     recipe, config = resolve(args.recipe, args.overrides, args.resume)
     assignment_rule(config)
+    check_data(config)
     path = launch.check(config, recipe)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     console = Console()

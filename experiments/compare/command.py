@@ -36,6 +36,7 @@ from experiments.report.command import write_report
 from fl_sparse.config import FIELDS
 from fl_sparse.config_text import parse_override
 from fl_sparse.errors import InputError
+from fl_sparse.federation import check_data
 from fl_sparse.whole_file import write_whole
 from server.environment import describe_environment
 from strategies.registry import assignment_rule
@@ -90,7 +91,9 @@ def run(args: argparse.Namespace) -> int:
     tuned = parse_tuning(args.tune, axes)
     for line in made:
         for trial in ((), *trials(tuned)):
-            assignment_rule(line.config(**dict(trial)))
+            config = line.config(**dict(trial))
+            assignment_rule(config)
+            check_data(config)
     folder = Path(args.out)
     _open(folder, manifest(made, args.seeds, tuned))
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")

@@ -30,8 +30,6 @@ def load_hugging_face(request: SourceRequest) -> tuple[ImageSet, ImageSet]:
     import datasets
 
     name, _, configuration = request.dataset.removeprefix(PREFIX).partition(":")
-    if not name:
-        raise InputError(f"dataset {request.dataset!r}: expected hf:NAME, such as hf:owner/images")
     try:
         with _quiet_retries():
             found = datasets.load_dataset(name, configuration or None, cache_dir=request.data_dir or None)

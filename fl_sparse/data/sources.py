@@ -99,10 +99,29 @@ def load_images(
     InputError
         If the name is unknown, the data is missing or damaged, or a column does not fit.
     """
+    info = source_info(dataset, data_dir, image_column=image_column, label_column=label_column, id_column=id_column)
+    return info.load(SourceRequest(dataset, data_dir, data_seed, image_column, label_column, id_column))
+
+
+def source_info(
+    dataset: str, data_dir: str, *, image_column: str = "", label_column: str = "", id_column: str = ""
+) -> SourceInfo:
+    """Return a data set's source, having checked what can be checked without reading it.
+
+    Parameters are those of `load_images`.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, the data folder is needed and missing, or columns are named of a source without any.
+    """
     info = SOURCES.get(f"{PREFIX}NAME" if dataset.startswith(PREFIX) else dataset)
     if info is None:
         raise InputError(f"unknown dataset {dataset!r}{nearest(dataset, SOURCES)}")
-    request = SourceRequest(dataset, data_dir, data_seed, image_column, label_column, id_column)
+    if dataset == PREFIX or dataset.startswith(f"{PREFIX}:"):
+        raise InputError(f"dataset {dataset!r}: expected hf:NAME, such as hf:owner/images")
+    if info.needs_data_dir:
+        SourceRequest(dataset, data_dir, data_seed=0).folder()
     if not info.has_columns:
         asked = {"image-column": image_column, "label-column": label_column, "id-column": id_column}
         for key, value in asked.items():
@@ -110,4 +129,4 @@ def load_images(
                 raise InputError(f"{key} {value!r}: dataset {dataset!r} has no columns; it must be empty")
         if data_dir and (Path(data_dir) / "train.parquet").is_file():
             raise InputError(f"data-dir {data_dir!r} holds train.parquet: expected dataset 'parquet', not {dataset!r}")
-    return info.load(request)
+    return info

@@ -1,5 +1,6 @@
 """A federation's data, from images to the tables of features that clients train on and the server evaluates on."""
 
+from fl_sparse.federation.checks import check_data
 from fl_sparse.federation.device import device_table
 from fl_sparse.federation.local import LocalRows, local_moments, local_rows, standardized
 from fl_sparse.federation.store import store_folder
@@ -19,6 +20,7 @@ __all__ = [
     "LocalRows",
     "SplitLabels",
     "TrainingTable",
+    "check_data",
     "device_table",
     "held_out_tables",
     "local_moments",

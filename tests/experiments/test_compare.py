@@ -155,11 +155,12 @@ def test_a_folder_from_before_a_key_existed_goes_on(tiny_encoder: str, tmp_path:
 
 
 def test_a_failed_cell_is_reported_and_the_others_finish(tiny_encoder: str, tmp_path: Path, capsys) -> None:
-    out = tmp_path / "grid"
-    assert compare(tiny_encoder, out, "--vary", "dataset=digits,parquet") == 1
+    out, empty = tmp_path / "grid", tmp_path / "empty"
+    empty.mkdir()
+    assert compare(tiny_encoder, out, "-c", f"data-dir={empty}", "--vary", "dataset=digits,imagefolder") == 1
     done, failed = rows(out / "comparison.csv")
     assert (done["status"], failed["status"]) == ("done", "failed")
-    assert "data-dir" in failed["reason"]
+    assert "no class folders there" in failed["reason"]
     assert "1 failed" in capsys.readouterr().out
 
 
@@ -186,6 +187,16 @@ def test_a_failed_cell_is_reported_and_the_others_finish(tiny_encoder: str, tmp_
         (["demo", "--vary", "local-steps=5,10", "--tune"], "--tune and --vary both name local-steps"),
         (["demo", "--tune", "seed=0,1"], "seeds are counted by --seeds"),
         (["demo", "--vary", "strategy=fedavgg"], "did you mean 'fedavg'?"),
+        (["demo", "--vary", "dataset=digits,digitz"], "unknown dataset 'digitz'; did you mean 'digits'?"),
+        (["demo", "--vary", "dataset=digits,parquet"], "dataset 'parquet' needs data-dir"),
+        (["demo", "-c", "dataset=imagefolder", "-c", "data-dir=/no/such/folder"], "/no/such/folder"),
+        (["demo", "--vary", "encoder=shipped,/no/such/encoder.safetensors"], "/no/such/encoder.safetensors"),
+        (["demo", "--vary", "encoder-normalization=model,haf"], "encoder normalization 'haf'"),
+        (["demo", "--vary", "partition=iid,natural"], "needs id-column"),
+        (["demo", "--vary", "partition=iid,dirichlt"], "did you mean 'dirichlet'?"),
+        (["demo", "--tune", "dataset=digits,digitz"], "unknown dataset 'digitz'"),
+        (["demo", "-c", "id-column=user"], "dataset 'digits' has no columns"),
+        (["demo", "-c", "dataset=hf:"], "expected hf:NAME"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -281,8 +281,10 @@ def test_a_run_that_is_given_twice_counts_once(grid: Path, tmp_path: Path) -> No
 
 
 def test_chosen_values_and_failed_cells_are_shown(tiny_encoder: str, tmp_path: Path) -> None:
-    out = tmp_path / "tuned"
-    vary = ["--vary", "dataset=digits,parquet", "--tune", "learning-rate=1e-6,0.01", "--tune", "local-steps=1,2"]
+    out, empty = tmp_path / "tuned", tmp_path / "empty"
+    empty.mkdir()
+    vary = ["-c", f"data-dir={empty}", "--vary", "dataset=digits,imagefolder"]
+    vary += ["--tune", "learning-rate=1e-6,0.01", "--tune", "local-steps=1,2"]
     assert compare(tiny_encoder, out, *vary) == 1
     page = parse((out / "report.html").read_text(encoding="utf-8"))
     with (out / "tuning.csv").open(newline="") as stream:
@@ -298,7 +300,7 @@ def test_chosen_values_and_failed_cells_are_shown(tiny_encoder: str, tmp_path: P
     ]
     (problem,) = page.rows("Runs that failed or are not whole")
     assert problem["what"] == "failed"
-    assert "data-dir" in problem["why"]
+    assert "no class folders there" in problem["why"]
     assert len(page.rows("Every run")) == 1
 
 

@@ -200,6 +200,8 @@ def test_metrics_that_lack_rounds_are_not_gone_on_from(tiny_encoder: str, tmp_pa
         (["run", "-c", "dataset=parquet", "-c", "data-dir=/no/such/folder"], "/no/such/folder"),
         (["run", "-c", "dataset=imagefolder", "-c", "data-dir=/no/such/folder"], "/no/such/folder"),
         (["run", "-c", "encoder=/no/such/encoder.safetensors"], "/no/such/encoder.safetensors"),
+        (["run", "-c", "dataset=digitz", "--backend", "ray"], "did you mean 'digits'?"),
+        (["run", "-c", "encoder-normalization=haf"], "encoder normalization 'haf'"),
         (["run", "-c", "partition=natural"], "natural"),
         (["run", "-c", "num-clients=2", "-c", "clients-per-round=3"], "clients-per-round = 3"),
         (["run", "--resume", "/no/such/run"], "/no/such/run holds no run"),
