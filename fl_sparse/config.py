@@ -77,7 +77,7 @@ class RunConfig:
     num_subnets: int = _key(4, "IST: disjoint parts of every hidden layer")
     ordered_shares: str = _key("0.2,0.4,0.6,0.8,1", "FjORD: shares of the units that local steps draw from, ascending")
     self_distillation: bool = _key(False, "FjORD: the widest sub-model learns from labels, the drawn one from it")
-    hidden_widths: str = _key("1000,1000", "units of each hidden layer")
+    hidden_widths: str = _key("1000,1000", "units of each hidden layer; 'none' = a linear classifier")
     activation: str = _key("relu", "hidden activation", ACTIVATIONS)
     normalization: str = _key("none", "'layer': LayerNorm before each activation", NORMALIZATIONS)
     scale: str = _key("mean", "scale of a subnet's pre-activations", SCALE_RULES)
@@ -124,10 +124,14 @@ class RunConfig:
             f"0 to {MAX_RATIO}, or -1 for mask-ratio",
         )
         _check("num-subnets", self.num_subnets, self.num_subnets >= 1, "1 or more")
-        if self.strategy == "ist" and self.num_subnets > min(widths):
+        if self.strategy == "ist" and widths and self.num_subnets > min(widths):
             raise InputError(
                 f"num-subnets = {self.num_subnets} is wider than hidden layer {widths.index(min(widths))} of "
                 f"{min(widths)} units; expected 1 to {min(widths)}"
+            )
+        if self.normalization != "none" and not widths:
+            raise InputError(
+                f"normalization = {self.normalization!r}: hidden-widths = 'none' has no hidden layer to normalise"
             )
         self.capacity_of(0)
         shares = self.shares
@@ -163,12 +167,15 @@ class RunConfig:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Units of each hidden layer, H_1 to H_L."""
+        """Units of each hidden layer, H_1 to H_L; none of a linear classifier."""
+        if self.hidden_widths == "none":
+            return ()
         try:
             widths = tuple(int(part) for part in self.hidden_widths.split(","))
         except ValueError:
             widths = (0,)
-        _check("hidden-widths", self.hidden_widths, min(widths) >= 1, "positive whole numbers, as in '1000,1000'")
+        expected = "positive whole numbers, as in '1000,1000', or 'none'"
+        _check("hidden-widths", self.hidden_widths, min(widths) >= 1, expected)
         return widths
 
     def capacity_of(self, client: int) -> float:

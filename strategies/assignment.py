@@ -86,6 +86,20 @@ def held_units(width: int, share: float) -> int:
     return max(1, math.ceil(share * width - ROUNDING))
 
 
+def check_layers(widths: Sequence[int], method: str) -> None:
+    """Refuse to cut the hidden layers of a linear classifier, which has none.
+
+    Raises
+    ------
+    InputError
+        Naming what cannot be done.
+    """
+    if not widths:
+        raise InputError(
+            f"hidden-widths = 'none' leaves {method} no layer to cut; expected a hidden layer, or strategy = 'fedavg'"
+        )
+
+
 def check_capacity(client: ClientDescription, sizes: Sequence[int], widths: Sequence[int], method: str) -> None:
     """Refuse a client that cannot hold so many units of each hidden layer.
 

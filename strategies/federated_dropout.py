@@ -21,7 +21,7 @@ from fl_sparse.config import RunConfig
 from fl_sparse.draws import Purpose, generator
 from fl_sparse.exchange import ClientDescription
 from fl_sparse.subnet import SubnetAssignment, subnet_scales
-from strategies.assignment import Placement, held_units
+from strategies.assignment import Placement, check_layers, held_units
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class FederatedDropout:
     @classmethod
     def from_config(cls, config: RunConfig) -> Self:
         """Build the rule of a run."""
+        check_layers(config.widths, "strategy 'federated-dropout'")
         return cls(config.widths, config.scale, config.seed)
 
     def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:

@@ -22,7 +22,7 @@ from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
 from fl_sparse.exchange import ClientDescription
 from fl_sparse.subnet import SubnetAssignment, subnet_scales
-from strategies.assignment import ROUNDING, Placement
+from strategies.assignment import ROUNDING, Placement, check_layers
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class FedRolex:
     @classmethod
     def from_config(cls, config: RunConfig) -> Self:
         """Build the rule of a run."""
+        check_layers(config.widths, "strategy 'fedrolex'")
         return cls(config.widths, config.scale)
 
     def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:

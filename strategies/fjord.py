@@ -29,7 +29,7 @@ from typing import ClassVar, Self
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
 from fl_sparse.exchange import ClientDescription
-from strategies.assignment import ROUNDING, Placement, held_units, prefix
+from strategies.assignment import ROUNDING, Placement, check_layers, held_units, prefix
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class FjORD:
                 f"normalization = {config.normalization!r}: strategy 'fjord' leaves units out of single steps; "
                 "expected 'none'"
             )
+        check_layers(config.widths, "strategy 'fjord'")
         return cls(config.widths, config.shares)
 
     def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:

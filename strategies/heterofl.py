@@ -25,7 +25,7 @@ from typing import ClassVar, Self
 from fl_sparse.config import RunConfig
 from fl_sparse.exchange import ClientDescription
 from fl_sparse.subnet import subnet_scales
-from strategies.assignment import Placement, prefix
+from strategies.assignment import Placement, check_layers, prefix
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class HeteroFL:
     @classmethod
     def from_config(cls, config: RunConfig) -> Self:
         """Build the rule of a run."""
+        check_layers(config.widths, "strategy 'heterofl'")
         return cls(config.widths, config.scale)
 
     def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:

@@ -19,7 +19,7 @@ from fl_sparse.config import RunConfig
 from fl_sparse.draws import Purpose, generator
 from fl_sparse.exchange import ClientDescription
 from fl_sparse.subnet import SubnetAssignment, subnet_scales
-from strategies.assignment import Placement, check_capacity
+from strategies.assignment import Placement, check_capacity, check_layers
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class IST:
     @classmethod
     def from_config(cls, config: RunConfig) -> Self:
         """Build the rule of a run."""
+        if config.num_subnets > 1:
+            check_layers(config.widths, f"num-subnets = {config.num_subnets}")
         return cls(config.widths, config.num_subnets, config.scale, config.repartition_every, config.seed)
 
     def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:

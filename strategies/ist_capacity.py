@@ -27,7 +27,7 @@ from fl_sparse.draws import Purpose, generator
 from fl_sparse.errors import InputError
 from fl_sparse.exchange import ClientDescription
 from fl_sparse.subnet import SubnetAssignment, subnet_scales
-from strategies.assignment import ROUNDING, Placement
+from strategies.assignment import ROUNDING, Placement, check_layers
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class ISTCapacity:
         InputError
             If a layer has fewer units than a group may have clients.
         """
+        check_layers(config.widths, "strategy 'ist-capacity'")
         narrowest = min(config.widths)
         if config.num_subnets > narrowest:
             raise InputError(

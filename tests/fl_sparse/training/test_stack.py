@@ -166,6 +166,20 @@ def test_agrees_with_autograd_and_torch_optim(kind: str, job: Job) -> None:
 
 
 @pytest.mark.parametrize("kind", NAMESPACES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+@pytest.mark.parametrize("own", [False, True])
+def test_a_linear_classifier_agrees_with_autograd(kind: str, optimizer: OptimizerSpec, own: bool) -> None:
+    job = make_job(widths=(), optimizer=optimizer, own=own)
+    result = job.run(NAMESPACES[kind]())
+    for a in range(len(job.parameters)):
+        data = (job.features[a], job.labels[a]) if own else (job.features, job.labels)
+        expected, loss = reference.train(job.parameters[a], [1.0], *data, job.batches[a], optimizer, job.spec)
+        assert set(expected) == {"output.weight", "output.bias"}
+        assert distance(job, a, of(result, a), expected) < TOLERANCE["none"]
+        assert result.loss[a] == pytest.approx(loss, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", NAMESPACES)
 @settings(max_examples=25, deadline=None)
 @given(job=jobs)
 def test_stacked_and_one_by_one_agree(kind: str, job: Job) -> None:
