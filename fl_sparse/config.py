@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fl_sparse.data.partition import SCHEMES
+from fl_sparse.device_profiles import parse_profiles
 from fl_sparse.errors import InputError, nearest
 from fl_sparse.features.compute import PRECISIONS
 from fl_sparse.features.pooled import POOLINGS
@@ -85,6 +86,10 @@ class RunConfig:
     init: str = _key("uniform", "'ridge': beside the closed-form solution as a fixed linear term", INITS)
     ridge_penalty: float = _key(0.0, "penalty of init = 'ridge' (0 = chosen on the server's validation images)")
     dropout_probability: float = _key(0.0, "chance that a client asked in a round never answers (simulated)")
+    device_profiles: str = _key(
+        "", "virtual clock: clients' devices in turn, as in 'phone*3,jetson-nano' ('' = no clock)"
+    )
+    round_deadline: float = _key(0.0, "simulated seconds after which a round's replies are lost (0 = none)")
     num_server_rounds: int = _key(40, "rounds of the run")
     local_steps: int = _key(20, "optimiser steps of a client in a round (tau)")
     batch_size: int = _key(64, "examples in a step")
@@ -153,6 +158,13 @@ class RunConfig:
             _check(kebab(name), value, 0.0 <= value < 1.0, "0 to below 1")
         rate = self.server_learning_rate
         _check("server-learning-rate", rate, math.isfinite(rate) and rate >= 0, "0 or more")
+        deadline = self.round_deadline
+        _check("round-deadline", deadline, math.isfinite(deadline) and deadline >= 0, "0 or more")
+        if not parse_profiles(self.device_profiles) and deadline:
+            raise InputError(
+                f"round-deadline = {deadline:g} counts simulated seconds, and device-profiles is empty; "
+                "expected profiles, as in 'phone,raspberry-pi-4'"
+            )
         penalty = self.ridge_penalty
         _check("ridge-penalty", penalty, math.isfinite(penalty) and penalty >= 0, "0 or more")
         if self.init == "ridge" and penalty == 0 and self.evaluate != "server":

@@ -38,3 +38,12 @@ def examples_trained(num_examples: int, batch_size: int, *, first_step: int, ste
     last = num_examples - (batches - 1) * batch_size
     epochs_ended = (first_step + steps) // batches - first_step // batches
     return (steps - epochs_ended) * batch_size + epochs_ended * last
+
+
+def forward_flops(shapes: Shapes, examples: int) -> float:
+    """Return the FLOPs of a forward pass over ``examples`` rows: one product a weight matrix, as above."""
+    return sum(
+        2.0 * examples * shape[0] * shape[1]
+        for name, shape in shapes.items()
+        if name.endswith(".weight") and len(shape) == 2
+    )

@@ -28,6 +28,11 @@ class Workload:
     weights_active: float
     flops: dict[str, float] = field(repr=False)
 
+    @property
+    def total_flops(self) -> float:
+        """FLOPs of all layers."""
+        return sum(self.flops.values())
+
 
 def workload(
     shapes: Shapes, examples: int, prefixes: Sequence[Sequence[int]] = (), *, self_distillation: bool = False

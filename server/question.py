@@ -22,11 +22,15 @@ log = logging.getLogger("fl_sparse.server")
 
 @dataclass(frozen=True)
 class Answers:
-    """Who takes part: node id -> description, and what the question cost on the wire."""
+    """Who takes part: node id -> description, and what the question cost on the wire.
+
+    ``exchanged`` are the bytes down and up of each client that answered, by partition id.
+    """
 
     clients: Mapping[int, ClientDescription] = field(repr=False)
     bytes_down: int
     bytes_up: int
+    exchanged: Mapping[int, tuple[int, int]] = field(default_factory=dict, repr=False)
 
 
 def wait_for_nodes(grid: Grid, config: RunConfig, *, patience: float = 60.0, settled: float = 10.0) -> list[int]:
@@ -71,26 +75,30 @@ def ask_nodes(grid: Grid, nodes: Sequence[int], *, timeout: float) -> Answers:
         Message(RecordDict({"config": ConfigRecord({"question": "describe"})}), node, MessageType.QUERY, group_id="0")
         for node in nodes
     ]
-    down = sum(wire_bytes(message.content) for message in messages)
+    # The same question to all.
+    down = wire_bytes(messages[0].content)
     clients: dict[int, ClientDescription] = {}
+    exchanged: dict[int, tuple[int, int]] = {}
     up = 0
     for reply in grid.send_and_receive(messages, timeout=timeout):
         if reply.has_error():
             raise InputError(f"a node failed to describe itself: {str(reply.error.reason).strip()}")
         node = reply.metadata.src_node_id
-        up += wire_bytes(reply.content)
+        sent = wire_bytes(reply.content)
+        up += sent
         if (reason := refusal_of(reply.content)) is not None:
             raise InputError(reason)
         try:
             clients[node] = read_description(reply.content)
         except ValueError as error:
             raise InputError(f"node {node}: {error}") from None
+        exchanged[clients[node].partition_id] = (down, sent)
     if not clients:
         raise InputError(f"none of {len(nodes)} nodes answered within {timeout:g} s")
     if len(clients) < len(nodes):
         log.warning("%d of %d nodes did not answer round 0 and are left out", len(nodes) - len(clients), len(nodes))
     _check_alike(list(clients.values()))
-    return Answers(clients, down, up)
+    return Answers(clients, down * len(nodes), up, exchanged)
 
 
 def _check_alike(clients: Sequence[ClientDescription]) -> None:

@@ -18,7 +18,8 @@ class RoundRecord:
 
     Accuracies are fractions, losses nats, bytes as Flower serialises messages, FLOPs those of one client's local
     steps, weights the parameters that a client holds and those that its steps use (means over the clients asked, and
-    the largest), seconds wall-clock by phase. Round 0 is the untrained model.
+    the largest), seconds wall-clock by phase, simulated seconds those of the virtual clock (None without one). The late
+    are among the lost. Round 0 is the untrained model.
     """
 
     round: int
@@ -40,7 +41,9 @@ class RoundRecord:
     answered: int = 0
     refused: int = 0
     lost: int = 0
+    late: int = 0
     reasons: tuple[str, ...] = ()
+    simulated_seconds: float | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -82,6 +85,7 @@ def summarize(records: Sequence[RoundRecord]) -> dict[str, Any]:
     """
     evaluated = [record for record in records if record.chosen_on is not None and record.reported is not None]
     chosen = max(evaluated, key=lambda record: (record.chosen_on, -record.round), default=None)
+    simulated = [record.simulated_seconds for record in records if record.simulated_seconds is not None]
     served = any(record.test_accuracy is not None for record in records)
     return {
         "accuracy": None if chosen is None else chosen.reported,
@@ -99,6 +103,8 @@ def summarize(records: Sequence[RoundRecord]) -> dict[str, Any]:
         "asked": sum(record.asked for record in records),
         "refused": sum(record.refused for record in records),
         "lost": sum(record.lost for record in records),
+        "late": sum(record.late for record in records),
+        "simulated_seconds": sum(simulated) if simulated else None,
         "seconds": {phase: sum(record.seconds.get(phase, 0.0) for record in records) for phase in PHASES},
     }
 

@@ -33,12 +33,16 @@ QUIET = np.float32(0.1)
 
 @dataclass(frozen=True)
 class RidgeStart:
-    """Initial parameters with the skip term, and what the question cost on the wire."""
+    """Initial parameters with the skip term, and what the question cost on the wire.
+
+    ``exchanged`` are the bytes down and up of each client that answered, by partition id.
+    """
 
     parameters: Parameters = field(repr=False)
     penalty: float
     bytes_down: int
     bytes_up: int
+    exchanged: Mapping[int, tuple[int, int]] = field(default_factory=dict, repr=False)
 
 
 def ridge_start(
@@ -59,12 +63,15 @@ def ridge_start(
     content = content_of_gram_question(standardizer)
     messages = [Message(content, node, "query.gram", group_id="0") for node in clients]
     found: dict[int, Gram] = {}
-    up = 0
+    exchanged: dict[int, tuple[int, int]] = {}
+    down, up = wire_bytes(content), 0
     for reply in grid.send_and_receive(messages, timeout=config.reply_timeout):
         if reply.has_error():
             raise InputError(f"a node failed to sum its features: {str(reply.error.reason).strip()}")
         client = clients[reply.metadata.src_node_id]
-        up += wire_bytes(reply.content)
+        sent = wire_bytes(reply.content)
+        exchanged[client.partition_id] = (down, sent)
+        up += sent
         try:
             found[client.partition_id] = read_gram(reply.content, client.num_features, len(client.classes))
         except ValueError as error:
@@ -79,7 +86,7 @@ def ridge_start(
     started = {name: values * QUIET if name.startswith("output.") else values for name, values in parameters.items()}
     started["skip.weight"] = np.ascontiguousarray(SHARPNESS * weight.astype(np.float32))
     started["skip.bias"] = SHARPNESS * bias.astype(np.float32)
-    return RidgeStart(started, penalty, wire_bytes(content) * len(messages), up)
+    return RidgeStart(started, penalty, down * len(messages), up, exchanged)
 
 
 def _chosen(gram: Gram, penalties: Sequence[float], tables: HeldOut | None, standardizer: Standardizer | None) -> float:

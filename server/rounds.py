@@ -7,7 +7,7 @@ strategy's methods and the grid are Flower's.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -31,8 +31,10 @@ from server.question import Answers, ask_nodes, federation_standardizer, wait_fo
 from server.records import RoundRecord, summarize
 from server.ridge_start import ridge_start
 from server.run_folder import RunFolder, read_records, rewrite_records, write_record, write_summary
+from strategies.deadline import check_deadline
 from strategies.registry import assignment_rule
 from strategies.submodel import SubmodelStrategy
+from strategies.virtual_clock import VirtualClock
 
 
 class Watcher(Protocol):
@@ -84,9 +86,15 @@ def run_rounds(
     nodes = wait_for_nodes(grid, config)
     answers = ask_nodes(grid, nodes, timeout=config.reply_timeout)
     # Nothing has started yet: a capacity that the method cannot meet is found here, not in a later round.
-    rule.place(1, sorted(answers.clients.values(), key=lambda client: client.partition_id))
+    described = sorted(answers.clients.values(), key=lambda client: client.partition_id)
+    rule.place(1, described)
     first = next(iter(answers.clients.values()))
     spec = MLPSpec(first.num_features, config.widths, len(first.classes), config.activation, config.normalization)
+    initial = init_parameters(spec, config.seed)
+    shapes: dict[str, tuple[int, ...]] = {name: values.shape for name, values in initial.items()}
+    if config.init == "ridge":
+        shapes |= {"skip.weight": (len(first.classes), first.num_features), "skip.bias": (len(first.classes),)}
+    check_deadline(config, rule, described, shapes)
     tables = held_out(len(nodes)) if config.evaluate == "server" else None
     if tables is not None and tables.test.classes != first.classes:
         raise InputError(
@@ -96,7 +104,7 @@ def run_rounds(
     folder = open_folder()
     if tables is not None:
         _draw_split(folder, tables, answers)
-    start = _start(folder, config, spec, answers)
+    start = _start(folder, config, initial, answers)
     state = start.checkpoint
     examine = examination(spec, tables, state.standardizer) if tables is not None else None
     strategy = SubmodelStrategy(config, rule, answers.clients, state.standardizer, state.moments)
@@ -104,16 +112,18 @@ def run_rounds(
     if records and records[0].asked != len(answers.clients):
         watcher.note(f"warning: the run began with {records[0].asked} clients and goes on with {len(answers.clients)}")
     if not records:
+        phases = [answers.exchanged]
         if config.init == "ridge":
             closed = ridge_start(grid, config, answers.clients, state.standardizer, state.parameters, tables)
             watcher.note(f"closed-form start: ridge regression with penalty {closed.penalty:g}")
             state = replace(state, parameters=closed.parameters)
+            phases.append(closed.exchanged)
             answers = replace(
                 answers,
                 bytes_down=answers.bytes_down + closed.bytes_down,
                 bytes_up=answers.bytes_up + closed.bytes_up,
             )
-        records = [_first_record(state, answers, examine)]
+        records = [_first_record(state, answers, examine, _simulated(config, phases))]
         write_record(folder, records[0])
         save_checkpoint(folder.checkpoints, state)
     watcher.round(records[-1], config.num_server_rounds)
@@ -139,7 +149,7 @@ def _draw_split(folder: RunFolder, tables: HeldOut, answers: Answers) -> None:
         draw_partition(tables.split.labels, parts, described[0].classes, folder.split_file)
 
 
-def _start(folder: RunFolder, config: RunConfig, spec: MLPSpec, answers: Answers) -> Start:
+def _start(folder: RunFolder, config: RunConfig, initial: Parameters, answers: Answers) -> Start:
     stored = latest_checkpoint(folder.checkpoints)
     if stored is not None:
         records = read_records(folder, up_to=stored.round)
@@ -153,10 +163,26 @@ def _start(folder: RunFolder, config: RunConfig, spec: MLPSpec, answers: Answers
     first = next(iter(answers.clients.values()))
     standardizer = federation_standardizer(answers.clients) if config.standardize else None
     rewrite_records(folder, [])
-    return Start(Checkpoint(0, init_parameters(spec, config.seed), standardizer, first.classes), [])
+    return Start(Checkpoint(0, initial, standardizer, first.classes), [])
 
 
-def _first_record(state: Checkpoint, answers: Answers, examine: Examination | None) -> RoundRecord:
+def _simulated(config: RunConfig, phases: Sequence[Mapping[int, tuple[int, int]]]) -> float | None:
+    """Return the simulated seconds of questions, one after the other; each waits for its slowest client."""
+    clock = VirtualClock.from_config(config)
+    if clock is None:
+        return None
+    return sum(
+        max(
+            (clock.time(client, bytes_down=down, bytes_up=up).seconds for client, (down, up) in exchanged.items()),
+            default=0.0,
+        )
+        for exchanged in phases
+    )
+
+
+def _first_record(
+    state: Checkpoint, answers: Answers, examine: Examination | None, simulated_seconds: float | None
+) -> RoundRecord:
     began = time.perf_counter()
     scores = _scores(examine, state.parameters)
     return RoundRecord(
@@ -165,6 +191,7 @@ def _first_record(state: Checkpoint, answers: Answers, examine: Examination | No
         answered=len(answers.clients),
         bytes_down=answers.bytes_down,
         bytes_up=answers.bytes_up,
+        simulated_seconds=simulated_seconds,
         seconds={"evaluate": time.perf_counter() - began},
         **scores,
     )
@@ -211,6 +238,8 @@ def _round(
         answered=report.answered,
         refused=report.refused,
         lost=report.lost,
+        late=report.late,
+        simulated_seconds=report.simulated_seconds,
         reasons=tuple(report.reasons),
         # Writing is known only after the record: this is the round before's.
         seconds=dict(zip(("configure", "train", "aggregate", "evaluate"), phases, strict=True))

@@ -12,7 +12,8 @@ from fl_sparse.workload import Workload
 class RoundReport:
     """One round; ``lost`` = asked - answered (an error's sender cannot be told).
 
-    FLOPs and weights are means over the clients asked, ``weights_held_max`` is the largest.
+    FLOPs and weights are means over the clients asked, ``weights_held_max`` is the largest. ``late`` of the lost missed
+    the deadline of the virtual clock, which counts ``simulated_seconds``; None without one.
     """
 
     asked: int = 0
@@ -23,6 +24,8 @@ class RoundReport:
     train_loss: float | None = None
     work: list[Workload] = field(default_factory=list, repr=False)
     reasons: list[str] = field(default_factory=list)
+    late: int = 0
+    simulated_seconds: float | None = None
 
     @property
     def lost(self) -> int:
@@ -38,7 +41,7 @@ class RoundReport:
     @property
     def flops_per_client(self) -> float:
         """FLOPs of all layers."""
-        return _mean(sum(work.flops.values()) for work in self.work)
+        return _mean(work.total_flops for work in self.work)
 
     @property
     def weights_held(self) -> float:

@@ -14,22 +14,22 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fl_sparse.config import RunConfig
-from fl_sparse.draws import Purpose, generator
 from fl_sparse.exchange import ClientDescription, EvaluationReply, Parameters, TrainOrder, TrainReply
 from fl_sparse.features.moments import Standardizer
-from fl_sparse.flops import examples_trained
+from fl_sparse.flops import forward_flops
 from fl_sparse.subnet import SubnetUpdate, extract, reassemble
-from fl_sparse.training.optimizers import OptimizerSpec
 from fl_sparse.wire import array_record, content_of_order, parameters_of, read_evaluation, read_reply, wire_bytes
-from fl_sparse.workload import workload
 from strategies.assignment import AssignmentRule, Placement, whole_model
+from strategies.orders import order_workload, train_order
 from strategies.round_report import RoundReport
+from strategies.sampling import drops_out, sample
 from strategies.server_optimizer import Moments, ServerOptimizer
+from strategies.virtual_clock import ClientTime, VirtualClock
 
 log = logging.getLogger("fl_sparse.strategy")
 
 SHOWN = 10
-"""Clients named in one line of the log."""
+"""Clients named in one line of the log, and late ones among the reasons of a round."""
 
 
 class SubmodelStrategy(Strategy):
@@ -68,35 +68,32 @@ class SubmodelStrategy(Strategy):
         self._placed: dict[int, Placement] = {}
         self._shapes: dict[int, dict[str, tuple[int, ...]]] = {}
         self._informed: set[int] = set()
+        self.clock = VirtualClock.from_config(config)
+        self._times: dict[int, ClientTime] = {}
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Return one train message a client of this round, but for those drawn to drop out.
+        """Return one train message a client of this round, but for those drawn to drop out or late by the clock.
 
         These are asked for the record, and are lost, without a reply to wait for.
         """
         self._parameters = parameters_of(arrays)
-        nodes = self._sample(server_round, set(grid.get_node_ids()))
-        placements = self.rule.place(server_round, [self.clients[node] for node in nodes])
-        self._placed = dict(zip(nodes, placements, strict=True))
-        self.report = RoundReport(asked=len(nodes))
+        self._placed = self._place(server_round, set(grid.get_node_ids()))
+        self.report = RoundReport(asked=len(self._placed))
+        self._times = {}
         messages = []
         for node, placement in self._placed.items():
             order = self._order(server_round, node, placement)
             self._shapes[node] = {name: values.shape for name, values in order.parameters.items()}
-            examples = examples_trained(
-                self.clients[node].num_examples,
-                order.batch_size,
-                first_step=order.first_step,
-                steps=order.local_steps,
-            )
-            shapes = self._shapes[node]
-            distils = order.self_distillation
-            self.report.work.append(workload(shapes, examples, order.prefixes, self_distillation=distils))
+            work = order_workload(order, self.clients[node].num_examples)
+            self.report.work.append(work)
             content = content_of_order(order)
             self.report.bytes_down += wire_bytes(content)
-            if not self._drops_out(server_round, node):
+            if self.clock is not None:
+                self._times[node] = self.clock.training(self.clients[node], order, work.total_flops)
+            silent = drops_out(self.config, server_round, self.clients[node].partition_id)
+            if not silent and not self._is_late(node):
                 messages.append(Message(content, node, MessageType.TRAIN, group_id=str(server_round)))
         return messages
 
@@ -111,7 +108,12 @@ class SubmodelStrategy(Strategy):
                 log.warning("round %d: a client failed: %s", server_round, message.error.reason)
                 continue
             node = message.metadata.src_node_id
-            self.report.bytes_up += wire_bytes(message.content)
+            sent = wire_bytes(message.content)
+            self.report.bytes_up += sent
+            if node in self._times:
+                self._times[node] = replace(self._times[node], bytes_up=sent)
+                if self._is_late(node):
+                    continue
             heard.add(node)
             try:
                 accepted[node] = self._accept(server_round, message, node, accepted)
@@ -120,6 +122,11 @@ class SubmodelStrategy(Strategy):
         # By node, not by reply: one may answer twice, or first with a late reply to the round before.
         missing = [node for node in self._placed if node not in heard]
         self.report.answered = len(self._placed) - len(missing)
+        if self.clock is not None:
+            heard_times = [time for node, time in self._times.items() if node in heard]
+            self.report.simulated_seconds = self.clock.round_seconds(heard_times, [self._times[n] for n in missing])
+        if self.report.late > SHOWN:
+            self.report.reasons.append(f"late: {self.report.late - SHOWN} more clients")
         if missing:
             # One that was restarted has lost its state, too: it is sent the standardizer again.
             self._informed.difference_update(missing)
@@ -144,28 +151,41 @@ class SubmodelStrategy(Strategy):
             return []
         self._parameters = parameters_of(arrays)
         whole = whole_model(self.config.widths)
+        self._times = {}
         messages = []
         for node in self._reachable(set(grid.get_node_ids())):
             # A node that never trained, or lost its state, has no standardizer: an evaluation stands by itself.
             order = replace(self._order(server_round, node, whole), standardizer=self.standardizer)
             content = content_of_order(order)
-            self.report.bytes_down += wire_bytes(content)
+            down = wire_bytes(content)
+            self.report.bytes_down += down
+            if self.clock is not None:
+                self._times[node] = self.clock.time(self.clients[node].partition_id, bytes_down=down)
             messages.append(Message(content, node, MessageType.EVALUATE, group_id=str(server_round)))
         return messages
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Return the clients' example-weighted accuracy and loss."""
         answers: dict[int, EvaluationReply] = {}
+        taken: list[ClientTime] = []
         for message in replies:
             if message.has_error():
                 log.warning("round %d: a client failed to evaluate: %s", server_round, message.error.reason)
                 continue
-            self.report.bytes_up += wire_bytes(message.content)
+            sent = wire_bytes(message.content)
+            self.report.bytes_up += sent
             node = message.metadata.src_node_id
             try:
                 answers[node] = read_evaluation(message.content, round_number=server_round)
             except ValueError as error:
                 log.warning("round %d: refused the evaluation of %s: %s", server_round, self._name(node), error)
+            else:
+                if node in self._times:
+                    shapes = {name: values.shape for name, values in self._parameters.items()}
+                    flops = forward_flops(shapes, answers[node].num_examples)
+                    taken.append(replace(self._times[node], flops=flops, bytes_up=sent))
+        if self.report.simulated_seconds is not None:
+            self.report.simulated_seconds += max((time.seconds for time in taken), default=0.0)
         if not answers:
             return None
         # Sorted by client, since a sum's bits depend on its order.
@@ -183,40 +203,29 @@ class SubmodelStrategy(Strategy):
         known = [node for node in nodes if node in self.clients]
         return sorted(known, key=lambda node: self.clients[node].partition_id)
 
-    def _sample(self, server_round: int, nodes: set[int]) -> list[int]:
-        """Draw the round's clients by partition id, so that node ids, which are random, do not matter."""
-        reachable = self._reachable(nodes)
-        wanted = self.config.clients_per_round or len(reachable)
-        if wanted >= len(reachable):
-            return reachable
-        drawn = generator(Purpose.CLIENT_SAMPLE, self.config.seed, server_round).choice(
-            len(reachable), size=wanted, replace=False, shuffle=False
-        )
-        return [reachable[position] for position in sorted(drawn)]
+    def _place(self, server_round: int, nodes: set[int]) -> dict[int, Placement]:
+        """Return the round's clients with what each of them trains."""
+        sampled = sample(self.config, server_round, self._reachable(nodes))
+        placements = self.rule.place(server_round, [self.clients[node] for node in sampled])
+        return dict(zip(sampled, placements, strict=True))
 
-    def _drops_out(self, server_round: int, node: int) -> bool:
-        client = self.clients[node].partition_id
-        drawn = generator(Purpose.CLIENT_FAILURE, self.config.seed, server_round, client).random()
-        return bool(drawn < self.config.dropout_probability)
+    def _is_late(self, node: int) -> bool:
+        """Tell whether the clock has the node's reply come after the deadline, and note it."""
+        if self.clock is None or not self.clock.is_late(self._times[node]):
+            return False
+        self.report.late += 1
+        if self.report.late <= SHOWN:
+            self.report.reasons.append(f"{self._name(node)}: {self.clock.late_words(self._times[node])}")
+        return True
 
     def _order(self, server_round: int, node: int, placement: Placement) -> TrainOrder:
-        config = self.config
-        return TrainOrder(
-            round=server_round,
-            subnet=placement.subnet,
-            parameters=extract(self._parameters, placement.assignment),
-            scales=placement.scales,
-            activation=config.activation,
-            normalization=config.normalization,
-            optimizer=OptimizerSpec(config.optimizer, config.learning_rate, config.momentum, config.proximal),
-            first_step=(server_round - 1) * config.local_steps,
-            local_steps=config.local_steps,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            standardizer=None if node in self._informed else self.standardizer,
+        return train_order(
+            self.config,
+            server_round,
+            placement,
+            extract(self._parameters, placement.assignment),
+            None if node in self._informed else self.standardizer,
             expects_standardizer=self.standardizer is not None,
-            prefixes=placement.prefixes,
-            self_distillation=config.self_distillation,
         )
 
     def _accept(self, server_round: int, message: Message, node: int, accepted: Mapping[int, TrainReply]) -> TrainReply:

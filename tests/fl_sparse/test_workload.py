@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fl_sparse.flops import examples_trained, flops_by_layer
+from fl_sparse.flops import examples_trained, flops_by_layer, forward_flops
 from fl_sparse.mlp import MLPSpec, parameter_shapes
 from fl_sparse.training.batches import batch_rows
 from fl_sparse.workload import prefix_shapes, workload
@@ -96,3 +96,8 @@ def test_a_prefix_uses_fewer_weights_than_are_held() -> None:
 def test_the_rows_that_steps_read_are_those_of_their_batches(examples: int, batch: int, first: int, steps: int) -> None:
     rows = batch_rows(examples, batch, seed=0, partition_id=1, first_step=first, steps=steps)
     assert examples_trained(examples, batch, first_step=first, steps=steps) == np.count_nonzero(rows >= 0)
+
+
+def test_a_forward_pass_is_a_product_a_weight_matrix() -> None:
+    shapes = {"hidden.0.weight": (4, 6), "hidden.0.bias": (4,), "hidden.0.norm.weight": (4,), "output.weight": (3, 4)}
+    assert forward_flops(shapes, 5) == 2 * 5 * (6 * 4 + 4 * 3)

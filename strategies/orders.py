@@ -1,0 +1,47 @@
+"""What a client is told to do in a round."""
+
+from __future__ import annotations
+
+from fl_sparse.config import RunConfig
+from fl_sparse.exchange import Parameters, TrainOrder
+from fl_sparse.features.moments import Standardizer
+from fl_sparse.flops import examples_trained
+from fl_sparse.training.optimizers import OptimizerSpec
+from fl_sparse.workload import Workload, workload
+from strategies.assignment import Placement
+
+
+def train_order(
+    config: RunConfig,
+    round_number: int,
+    placement: Placement,
+    parameters: Parameters,
+    standardizer: Standardizer | None,
+    *,
+    expects_standardizer: bool,
+) -> TrainOrder:
+    """Return the order to train these parameters, which are those that the placement holds."""
+    return TrainOrder(
+        round=round_number,
+        subnet=placement.subnet,
+        parameters=parameters,
+        scales=placement.scales,
+        activation=config.activation,
+        normalization=config.normalization,
+        optimizer=OptimizerSpec(config.optimizer, config.learning_rate, config.momentum, config.proximal),
+        first_step=(round_number - 1) * config.local_steps,
+        local_steps=config.local_steps,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        standardizer=standardizer,
+        expects_standardizer=expects_standardizer,
+        prefixes=placement.prefixes,
+        self_distillation=config.self_distillation,
+    )
+
+
+def order_workload(order: TrainOrder, num_examples: int) -> Workload:
+    """Return the work of an order's local steps on a client of so many examples."""
+    shapes = {name: values.shape for name, values in order.parameters.items()}
+    examples = examples_trained(num_examples, order.batch_size, first_step=order.first_step, steps=order.local_steps)
+    return workload(shapes, examples, order.prefixes, self_distillation=order.self_distillation)

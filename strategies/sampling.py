@@ -1,0 +1,28 @@
+"""Which clients a round asks, and which of these stay silent: draws from (seed, round), whatever the node ids are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from fl_sparse.config import RunConfig
+from fl_sparse.draws import Purpose, generator
+
+Client = TypeVar("Client")
+
+
+def sample(config: RunConfig, round_number: int, clients: Sequence[Client]) -> list[Client]:
+    """Return the round's clients, in their order; ``clients`` are all that can be reached, sorted by partition id."""
+    wanted = config.clients_per_round or len(clients)
+    if wanted >= len(clients):
+        return list(clients)
+    drawn = generator(Purpose.CLIENT_SAMPLE, config.seed, round_number).choice(
+        len(clients), size=wanted, replace=False, shuffle=False
+    )
+    return [clients[position] for position in sorted(drawn)]
+
+
+def drops_out(config: RunConfig, round_number: int, client: int) -> bool:
+    """Tell whether the client of this partition id, asked in a round, stays silent (``dropout-probability``)."""
+    drawn = generator(Purpose.CLIENT_FAILURE, config.seed, round_number, client).random()
+    return bool(drawn < config.dropout_probability)
