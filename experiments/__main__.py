@@ -1,4 +1,4 @@
-"""``python -m experiments COMMAND``: run a federation, compare several, or report on them."""
+"""``python -m experiments COMMAND``: run a federation, compare several, report on them or draw them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from experiments import closed_form, run
 from experiments.compare import command as compare
+from experiments.figure import command as figure
 from experiments.report import command as report
 from fl_sparse.command_line import CommandParser
 from fl_sparse.errors import InputError
@@ -17,7 +18,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code: 0, or 2 after one line on standard error."""
     parser = CommandParser(prog="python -m experiments", description=__doc__)
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
-    for name, module in (("run", run), ("compare", compare), ("report", report), ("closed-form", closed_form)):
+    for name, module in (
+        ("run", run),
+        ("compare", compare),
+        ("report", report),
+        ("figure", figure),
+        ("closed-form", closed_form),
+    ):
         command = commands.add_parser(
             name,
             help=module.SUMMARY,

@@ -1,4 +1,4 @@
-"""Compare runs: recipes x varied keys x seeds on the same data, into two tables and a report.
+"""Compare runs: recipes x varied keys x seeds on the same data, into three tables and a report.
 
 Each cell is an ordinary run in DIR/cells, so a comparison that was cut off goes on where it stopped: finished cells are
 kept, an unfinished one is resumed. With --tune, values are chosen for each line from one grid, the same for all, by
@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from experiments.compare.budgets import budget_rows
 from experiments.compare.execute import run_cells
 from experiments.compare.grid import (
     TUNING_GRID,
@@ -112,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
     write_csv(folder / "comparison.csv", cell_rows(outcomes))
     rows = line_rows(outcomes)
     write_csv(folder / "summary.csv", rows)
+    write_csv(folder / "budgets.csv", budget_rows(outcomes, folder / "cells"))
     _show(console, rows, folder)
     told(f"report: {write_report(folder)}")
     return 1 if any(outcome.failure for outcome in outcomes) else 0
@@ -157,7 +159,8 @@ def _show(console: Console, rows: Sequence[dict[str, Any]], folder: Path) -> Non
             "" if sent is None else f"{sent:.1f}",
         )
     console.print(table)
-    console.print(f"tables: {folder / 'comparison.csv'}, {folder / 'summary.csv'}", soft_wrap=True, highlight=False)
+    tables = ", ".join(str(folder / f"{name}.csv") for name in ("comparison", "summary", "budgets"))
+    console.print(f"tables: {tables}", soft_wrap=True, highlight=False)
 
 
 def _percent(value: float | None) -> str:
