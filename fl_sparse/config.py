@@ -7,6 +7,7 @@ Keys are kebab-case and scalars, as Flower's run configuration wants them; ``[to
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -216,6 +217,7 @@ def _check(key: str, value: Scalar, holds: bool, expected: str) -> None:
         raise InputError(f"{key} = {value!r} is out of range; expected {expected}")
 
 
+@functools.lru_cache(maxsize=16)
 def _shares(key: str, text: str) -> tuple[float, ...]:
     """Parse shares: numbers or fractions, each repeated if a count follows, as in '1, 1/2*3'."""
     try:

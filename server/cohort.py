@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse.config import RunConfig
+from fl_sparse.data.client_rows import ClientRows
 from fl_sparse.exchange import TrainOrder, TrainReply
 from fl_sparse.features.moments import Standardizer
-from fl_sparse.federation import TrainingTable, local_rows, standardized
+from fl_sparse.federation import TrainingTable, federation_moments, local_rows, standardized
 from fl_sparse.local_training import LocalData, train_locally
 from fl_sparse.training.namespace import Namespace
+from server.population import Population
 
 
 class Cohort:
@@ -23,6 +25,20 @@ class Cohort:
         self._training = training
         self._namespace = namespace
         self._features: NDArray[np.float32] | None = None
+        self._parts = _training_parts(config, training)
+
+    def population(self, nodes: range) -> Population:
+        """Return what all clients would answer to round 0's question; the moments are taken when they are asked for."""
+        table = self._training.table
+        return Population(
+            nodes=nodes,
+            sizes=self._parts.sizes,
+            views=table.features.shape[0],
+            num_features=table.features.shape[2],
+            classes=table.classes,
+            capacity_of=self._config.capacity_of,
+            moments=lambda: federation_moments(table, self._parts),
+        )
 
     def __call__(self, orders: Sequence[TrainOrder], clients: Sequence[int]) -> list[TrainReply]:
         """Train all orders."""
@@ -34,8 +50,15 @@ class Cohort:
 
     def _data(self, client: int, features: NDArray[np.float32]) -> LocalData:
         table = self._training.table
-        rows = local_rows(self._config, table, self._training.parts[client], client).training
-        return LocalData(features, table.labels, rows, client, table.features.shape[0])
+        return LocalData(features, table.labels, self._parts[client], client, table.features.shape[0])
+
+
+def _training_parts(config: RunConfig, training: TrainingTable) -> ClientRows:
+    """Return each client's training rows, without what it keeps back to evaluate."""
+    if config.evaluate != "clients":
+        return training.parts
+    split = (local_rows(config, training.table, rows, client) for client, rows in enumerate(training.parts))
+    return ClientRows.of(rows.training for rows in split)
 
 
 def _standardizer(orders: Sequence[TrainOrder]) -> Standardizer | None:

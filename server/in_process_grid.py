@@ -13,6 +13,7 @@ from flwr.supercore.run import Run
 from fl_sparse.exchange import TrainOrder, TrainReply
 from fl_sparse.wire import content_of_reply, read_order
 from server.flower_private import failed_reply, identify_process, number_message
+from server.population import Population
 
 TrainCohort = Callable[[Sequence[TrainOrder], Sequence[int]], list[TrainReply]]
 """Orders and the partition ids they are for → replies, in the same order."""
@@ -35,6 +36,8 @@ class InProcessGrid(Grid):
         M nodes, with partition ids 0 to M − 1.
     train_cohort
         Trains all train messages of a call at once; None sends each through ``client_app``, so that no mod is skipped.
+    population
+        Node ids -> what all nodes would answer to round 0's question; None has each asked by a message.
     """
 
     def __init__(
@@ -43,12 +46,14 @@ class InProcessGrid(Grid):
         run_config: Mapping[str, Any],
         num_clients: int,
         train_cohort: TrainCohort | None,
+        population: Callable[[range], Population] | None = None,
     ) -> None:
         identify_process(RUN_ID, SERVER_NODE_ID)
         self._client_app = client_app
         self._run_config = dict(run_config)
         self._num_clients = num_clients
         self._train_cohort = train_cohort
+        self._population = population
         self._contexts: dict[int, Context] = {}
         self._run = Run.create_empty(RUN_ID)
         self._replies: dict[str, Message] = {}
@@ -68,9 +73,13 @@ class InProcessGrid(Grid):
         """Return a new message to a node."""
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
-    def get_node_ids(self) -> Iterable[int]:
+    def get_node_ids(self) -> range:
         """Return the node ids, in the order of the partition ids."""
         return range(FIRST_NODE_ID, FIRST_NODE_ID + self._num_clients)
+
+    def population(self) -> Population | None:
+        """Return what all nodes would answer to round 0's question, None if each has to be asked."""
+        return None if self._population is None else self._population(self.get_node_ids())
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Answer the messages; their replies wait to be pulled."""

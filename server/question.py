@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
@@ -16,6 +17,8 @@ from fl_sparse.errors import InputError
 from fl_sparse.exchange import ClientDescription
 from fl_sparse.features.moments import Standardizer, merge
 from fl_sparse.wire import read_description, refusal_of, wire_bytes
+from server.in_process_grid import InProcessGrid
+from server.population import Population
 
 log = logging.getLogger("fl_sparse.server")
 
@@ -63,7 +66,7 @@ def wait_for_nodes(grid: Grid, config: RunConfig, *, patience: float = 60.0, set
 
 
 def ask_nodes(grid: Grid, nodes: Sequence[int], *, timeout: float) -> Answers:
-    """Ask each node what it holds.
+    """Ask each node what it holds; an in-process grid may answer for all of its nodes at once.
 
     Raises
     ------
@@ -71,12 +74,11 @@ def ask_nodes(grid: Grid, nodes: Sequence[int], *, timeout: float) -> Answers:
         If a node refuses or describes itself wrongly, if two are the same client, or if they differ in software
         version, features or classes. A node that does not answer is left out, with a warning.
     """
-    messages = [
-        Message(RecordDict({"config": ConfigRecord({"question": "describe"})}), node, MessageType.QUERY, group_id="0")
-        for node in nodes
-    ]
-    # The same question to all.
-    down = wire_bytes(messages[0].content)
+    question = RecordDict({"config": ConfigRecord({"question": "describe"})})
+    down = wire_bytes(question)
+    if isinstance(grid, InProcessGrid) and (everyone := grid.population()) is not None:
+        return _answers_of(everyone, down)
+    messages = [Message(question, node, MessageType.QUERY, group_id="0") for node in nodes]
     clients: dict[int, ClientDescription] = {}
     exchanged: dict[int, tuple[int, int]] = {}
     up = 0
@@ -99,6 +101,16 @@ def ask_nodes(grid: Grid, nodes: Sequence[int], *, timeout: float) -> Answers:
         log.warning("%d of %d nodes did not answer round 0 and are left out", len(nodes) - len(clients), len(nodes))
     _check_alike(list(clients.values()))
     return Answers(clients, down * len(nodes), up, exchanged)
+
+
+def _answers_of(everyone: Population, down: int) -> Answers:
+    for client in np.flatnonzero(everyone.sizes < 1):
+        raise InputError(f"client {client} holds no training image")
+    up = everyone.reply_bytes()
+    # As many pairs as there are different sizes, not as there are clients.
+    pairs = {weight: (down, weight) for weight in np.unique(up).tolist()}
+    exchanged = {client: pairs[weight] for client, weight in enumerate(up.tolist())}
+    return Answers(everyone, down * len(everyone), int(up.sum()), exchanged)
 
 
 def _check_alike(clients: Sequence[ClientDescription]) -> None:
@@ -127,5 +139,7 @@ def _check_alike(clients: Sequence[ClientDescription]) -> None:
 
 def federation_standardizer(clients: Mapping[int, ClientDescription]) -> Standardizer:
     """Return the federation's exact mean and variance, merged in the order of the partition ids."""
+    if isinstance(clients, Population):
+        return Standardizer.of(clients.moments())
     described = sorted(clients.values(), key=lambda client: client.partition_id)
     return Standardizer.of(merge([client.moments for client in described]))

@@ -7,7 +7,7 @@ strategy's methods and the grid are Flower's.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from safetensors.numpy import save
 from fl_sparse.config import RunConfig
 from fl_sparse.data.partition_picture import draw_partition
 from fl_sparse.errors import InputError
-from fl_sparse.exchange import Parameters
+from fl_sparse.exchange import ClientDescription, Parameters
 from fl_sparse.federation import HeldOut
 from fl_sparse.mlp import MLPSpec, init_parameters
 from fl_sparse.whole_file import write_whole
@@ -86,15 +86,14 @@ def run_rounds(
     nodes = wait_for_nodes(grid, config)
     answers = ask_nodes(grid, nodes, timeout=config.reply_timeout)
     # Nothing has started yet: a capacity that the method cannot meet is found here, not in a later round.
-    described = sorted(answers.clients.values(), key=lambda client: client.partition_id)
-    rule.place(1, described)
+    rule.place(1, _one_of_each_capacity(answers.clients.values()))
     first = next(iter(answers.clients.values()))
     spec = MLPSpec(first.num_features, config.widths, len(first.classes), config.activation, config.normalization)
     initial = init_parameters(spec, config.seed)
     shapes: dict[str, tuple[int, ...]] = {name: values.shape for name, values in initial.items()}
     if config.init == "ridge":
         shapes |= {"skip.weight": (len(first.classes), first.num_features), "skip.bias": (len(first.classes),)}
-    check_deadline(config, rule, described, shapes)
+    check_deadline(config, rule, answers.clients.values(), shapes)
     tables = held_out(len(nodes)) if config.evaluate == "server" else None
     if tables is not None and tables.test.classes != first.classes:
         raise InputError(
@@ -139,6 +138,16 @@ def run_rounds(
         records.append(record)
         watcher.round(record, config.num_server_rounds)
     return _finish(folder, config, state, records)
+
+
+def _one_of_each_capacity(clients: Iterable[ClientDescription]) -> list[ClientDescription]:
+    """Return the first client of each capacity, sorted by partition id: rules know clients by nothing else."""
+    first: dict[float, ClientDescription] = {}
+    for client in clients:
+        known = first.setdefault(client.capacity, client)
+        if client.partition_id < known.partition_id:
+            first[client.capacity] = client
+    return sorted(first.values(), key=lambda client: client.partition_id)
 
 
 def _draw_split(folder: RunFolder, tables: HeldOut, answers: Answers) -> None:

@@ -73,5 +73,6 @@ def simulate_table(
     """
     remember_training_table(config, training)  # for questions that the ClientApp answers
     cohort = Cohort(config, training, namespace) if trains_plainly(client_app, train_handler) else None
-    grid = InProcessGrid(client_app, to_mapping(config), len(training.parts), cohort)
+    population = None if cohort is None else cohort.population
+    grid = InProcessGrid(client_app, to_mapping(config), len(training.parts), cohort, population)
     return run_rounds(grid, config, lambda: launch.open(config, path), held_out, watcher)

@@ -66,7 +66,8 @@ class AssignmentRule(Protocol):
         Raises
         ------
         InputError
-            If a client's capacity admits no placement. Round 1 is placed with all clients before anything starts.
+            If a client's capacity admits no placement. Round 1 is placed with a client of each capacity before
+            anything starts.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -18,7 +18,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def check_deadline(
-    config: RunConfig, rule: AssignmentRule, clients: Sequence[ClientDescription], shapes: Shapes
+    config: RunConfig, rule: AssignmentRule, clients: Iterable[ClientDescription], shapes: Shapes
 ) -> None:
     """Refuse a round deadline that no client meets in any round of the run.
 
@@ -29,7 +29,7 @@ def check_deadline(
     rule
         Who trains which units.
     clients
-        All clients, sorted by partition id.
+        All clients, in any order.
     shapes
         Name -> shape of the whole model's parameters.
 
@@ -40,7 +40,8 @@ def check_deadline(
     """
     clock = VirtualClock.from_config(config)
     if clock is not None and clock.deadline:
-        clock.check_deadline(config.num_server_rounds, _times(config, clock, rule, clients, shapes))
+        ordered = sorted(clients, key=lambda client: client.partition_id)
+        clock.check_deadline(config.num_server_rounds, _times(config, clock, rule, ordered, shapes))
 
 
 def _times(

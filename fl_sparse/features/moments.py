@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 VARIANCE_FLOOR = 1e-6
+BLOCK_ROWS = 4096
+"""Rows whose moments are taken at once."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Moments:
 
 def moments_of(features: NDArray[np.float32]) -> Moments:
     """Return the moments of features (n, F), in float64, a block of rows at a time."""
-    blocks = [_block(features[start : start + 4096]) for start in range(0, len(features), 4096)]
+    blocks = [_block(features[start : start + BLOCK_ROWS]) for start in range(0, len(features), BLOCK_ROWS)]
     if not blocks:
         width = features.shape[1]
         return Moments(0, np.zeros(width), np.zeros(width))
@@ -50,16 +52,60 @@ def merge(moments: Sequence[Moments]) -> Moments:
     ValueError
         If there is nothing to merge.
     """
-    present = [part for part in moments if part.n > 0]
-    if not present:
-        raise ValueError("there are no rows to take moments of")
-    merged = present[0]
-    for part in present[1:]:
-        n = merged.n + part.n
-        apart = part.mean - merged.mean
-        mean = merged.mean + apart * (part.n / n)
-        merged = Moments(n, mean, merged.m2 + part.m2 + np.square(apart) * (merged.n * part.n / n))
-    return merged
+    running = RunningMoments(len(moments[0].mean) if moments else 0)
+    for part in moments:
+        running.add(part)
+    return running.moments()
+
+
+class RunningMoments:
+    """Moments of parts that come one after the other; nothing but their merger is kept.
+
+    Parameters
+    ----------
+    width
+        F.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._n = 0
+        self._mean, self._m2 = np.zeros(width), np.zeros(width)
+        self._apart, self._scratch = np.empty(width), np.empty(width)
+
+    def add(self, part: Moments) -> None:
+        """Merge a part; one without rows changes nothing."""
+        if part.n:
+            self.add_all(part.n, part.mean[None], part.m2[None])
+
+    def add_all(self, n: int, means: NDArray[np.float64], m2s: NDArray[np.float64]) -> None:
+        """Merge parts of n rows each, in their order: float64 (parts, F) each."""
+        apart, scratch = self._apart, self._scratch
+        for mean, m2 in zip(means, m2s, strict=True):
+            if not self._n:
+                self._n = n
+                self._mean[...], self._m2[...] = mean, m2
+                continue
+            total = self._n + n
+            np.subtract(mean, self._mean, out=apart)
+            np.multiply(apart, n / total, out=scratch)
+            self._mean += scratch
+            np.square(apart, out=apart)
+            apart *= self._n * n / total
+            self._m2 += m2
+            self._m2 += apart
+            self._n = total
+
+    def moments(self) -> Moments:
+        """Return the moments of all parts together.
+
+        Raises
+        ------
+        ValueError
+            If no part had a row.
+        """
+        if not self._n:
+            raise ValueError("there are no rows to take moments of")
+        return Moments(self._n, self._mean.copy(), self._m2.copy())
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from fl_sparse.federation.checks import check_data
 from fl_sparse.federation.device import device_table
 from fl_sparse.federation.local import LocalRows, local_moments, local_rows, standardized
+from fl_sparse.federation.moments import federation_moments
 from fl_sparse.federation.store import store_folder
 from fl_sparse.federation.tables import (
     FeatureTable,
@@ -22,6 +23,7 @@ __all__ = [
     "TrainingTable",
     "check_data",
     "device_table",
+    "federation_moments",
     "held_out_tables",
     "local_moments",
     "local_rows",

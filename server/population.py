@@ -1,0 +1,102 @@
+"""Everyone in a simulated federation, without an object or a message for each: what round 0's question would tell.
+
+Symbols: M clients, n_k rows of client k.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_sparse import __version__
+from fl_sparse.exchange import ClientDescription
+from fl_sparse.features.moments import Moments
+from fl_sparse.wire import content_of_description, wire_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Population(Mapping[int, ClientDescription]):
+    """Node id -> description, made when it is asked for; its moments are left out, as `moments` has all of them.
+
+    Parameters
+    ----------
+    nodes
+        Node ids in the order of the partition ids 0 to M − 1.
+    sizes
+        n_k of each client, int64 (M,).
+    views
+        V.
+    num_features
+        F.
+    classes
+        Names of the classes.
+    capacity_of
+        Partition id -> capacity.
+    moments
+        Returns the moments of all clients' features, merged in the order of the partition ids.
+    """
+
+    nodes: range
+    sizes: NDArray[np.int64] = field(repr=False)
+    views: int
+    num_features: int
+    classes: tuple[str, ...]
+    capacity_of: Callable[[int], float] = field(repr=False)
+    moments: Callable[[], Moments] = field(repr=False)
+
+    def __getitem__(self, node: int) -> ClientDescription:
+        try:
+            client = self.nodes.index(node)
+        except ValueError:
+            raise KeyError(node) from None
+        return self._description(client, self._no_moments)
+
+    def __contains__(self, node: object) -> bool:
+        return node in self.nodes
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def reply_bytes(self) -> NDArray[np.int64]:
+        """Return what each client's description weighs on the wire, int64 (M,).
+
+        Of what differs between clients, only whole numbers change a message's size, and these only by their lengths in
+        bits: one client of each kind is written out.
+        """
+        lengths = np.stack([_bit_lengths(np.arange(len(self))), _bit_lengths(self.sizes)], axis=1)
+        lengths = np.concatenate([lengths, _bit_lengths(self.sizes * self.views)[:, None]], axis=1)
+        _, first, kind = np.unique(lengths, axis=0, return_index=True, return_inverse=True)
+        weights = [self._reply_bytes(client) for client in first.tolist()]
+        return np.array(weights, dtype=np.int64)[kind.reshape(-1)]
+
+    def _reply_bytes(self, client: int) -> int:
+        nothing = self._no_moments
+        own = Moments(int(self.sizes[client]) * self.views, nothing.mean, nothing.m2)
+        return wire_bytes(content_of_description(self._description(client, own)))
+
+    def _description(self, client: int, moments: Moments) -> ClientDescription:
+        return ClientDescription(
+            partition_id=client,
+            num_examples=int(self.sizes[client]),
+            num_features=self.num_features,
+            classes=self.classes,
+            capacity=self.capacity_of(client),
+            moments=moments,
+            version=__version__,
+        )
+
+    @functools.cached_property
+    def _no_moments(self) -> Moments:
+        return Moments(0, np.zeros(self.num_features), np.zeros(self.num_features))
+
+
+def _bit_lengths(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many bits whole numbers from 0 take, 0 for 0."""
+    return np.frexp(values.astype(np.float64))[1].astype(np.int64)
