@@ -127,6 +127,8 @@ def show(console: Console, config: RunConfig, summary: dict[str, Any], folder: R
         table.add_row("final, best", f"{summary['final_accuracy']:.2%}, {summary['best_accuracy']:.2%}")
     table.add_row("sent down, up", f"{human_bytes(summary['bytes_down'])}, {human_bytes(summary['bytes_up'])}")
     table.add_row("replies", f"{summary['asked']} asked, {summary['refused']} refused, {summary['lost']} lost")
+    if summary["simulated_seconds"] is not None:
+        table.add_row("simulated seconds", f"{summary['simulated_seconds']:.4g}, {summary['late']} replies late")
     seconds = summary["seconds"]
     table.add_row("seconds", ", ".join(f"{phase} {seconds[phase]:.1f}" for phase in seconds))
     console.print(table)

@@ -13,7 +13,8 @@ import numpy as np
 from experiments.compare.execute import Outcome
 
 MEASURES = ("accuracy", "validation_accuracy", "final_accuracy", "best_accuracy")
-COUNTS = ("chosen_round", "rounds", "bytes_down", "bytes_up", "flops_per_client", "asked", "refused", "lost")
+COUNTS = ("chosen_round", "rounds", "bytes_down", "bytes_up", "flops_per_client", "asked", "refused", "lost", "late")
+SIMULATED = "simulated_seconds"
 
 
 def cell_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
@@ -27,6 +28,7 @@ def cell_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             | dict(outcome.cell.tuned)
             | {"seed": outcome.cell.seed, "status": "failed" if outcome.failure else "done"}
             | {name: summary.get(name) for name in (*MEASURES, *COUNTS)}
+            | {SIMULATED: summary.get(SIMULATED)}
             | {"seconds": sum(summary["seconds"].values()) if summary else None, "reason": outcome.failure}
         )
     return rows
@@ -52,6 +54,8 @@ def line_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             row |= {f"{name}_std": spread, f"{name}_interval": half}
         for name in ("bytes_down", "bytes_up", "flops_per_client"):
             row[name] = float(np.mean([summary[name] for summary in done])) if done else None
+        timed = [summary[SIMULATED] for summary in done if summary.get(SIMULATED) is not None]
+        row[SIMULATED] = float(np.mean(timed)) if timed else None
         rows.append(row)
     return rows
 

@@ -14,17 +14,18 @@ from server.records import RoundRecord
 
 @dataclass(frozen=True)
 class Expense:
-    """Something that adds up over rounds; ``of`` gives one round's part, in ``unit``."""
+    """Something that adds up over rounds; ``of`` gives one round's part, in ``unit``, None if nobody counted it."""
 
     name: str
     title: str
     unit: str
-    of: Callable[[RoundRecord], float]
+    of: Callable[[RoundRecord], float | None]
 
 
 EXPENSES = (
     Expense("bytes", "bytes sent, down and up, all clients together", "B", lambda r: r.bytes_down + r.bytes_up),
     Expense("flops", "floating-point operations of one client", "FLOP", lambda r: r.flops_per_client),
+    Expense("simulated", "simulated seconds, by the virtual clock", "s", lambda r: r.simulated_seconds),
     Expense("seconds", "wall-clock seconds", "s", lambda r: sum(r.seconds.values())),
 )
 
@@ -34,7 +35,7 @@ class Curve:
     """A group's accuracy by round: fractions, one entry a round that every seed evaluated.
 
     ``half`` is half of the 95 % interval, None for a single seed. ``spent`` maps an expense's name to its cumulative
-    sum at each round, the mean over seeds.
+    sum at each round, the mean over seeds; it lacks what not all records count.
     """
 
     rounds: tuple[int, ...]
@@ -68,14 +69,17 @@ def curve(group: SeedGroup, measure: Callable[[RoundRecord], float | None]) -> C
         half=None if len(values) == 1 else tuple(entry.half or 0.0 for entry in spreads),
         lowest=tuple(entry.lowest for entry in spreads),
         highest=tuple(entry.highest for entry in spreads),
-        spent={expense.name: _spent(group.runs, rounds, expense) for expense in EXPENSES},
+        spent={e.name: spent for e in EXPENSES if (spent := _spent(group.runs, rounds, e)) is not None},
     )
 
 
-def _spent(runs: tuple[Run, ...], rounds: list[int], expense: Expense) -> tuple[float, ...]:
+def _spent(runs: tuple[Run, ...], rounds: list[int], expense: Expense) -> tuple[float, ...] | None:
     sums = []
     for run in runs:
-        total = np.cumsum([expense.of(record) for record in run.records])
+        parts = [part for record in run.records if (part := expense.of(record)) is not None]
+        if len(parts) < len(run.records):
+            return None
+        total = np.cumsum(parts)
         at = {record.round: position for position, record in enumerate(run.records)}
         sums.append([float(total[at[number]]) for number in rounds])
     return tuple(np.mean(sums, axis=0).tolist())

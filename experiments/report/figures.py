@@ -43,7 +43,7 @@ def accuracy_figures(groups: Sequence[SeedGroup], curves: Curves) -> dict[str, F
     every = [curve for measured in curves.values() for curve in measured.values()]
     figures = {"rounds": _accuracy_figure(groups, curves, "rounds", "rounds", 1.0)} if every else {}
     for expense in EXPENSES:
-        largest = max((curve.spent[expense.name][-1] for curve in every), default=0.0)
+        largest = max((curve.spent[expense.name][-1] for curve in every if expense.name in curve.spent), default=0.0)
         if largest > 0:
             unit, factor = scaled(expense.unit, largest)
             title = expense.title if unit == "s" else f"{unit} · {expense.title}"
@@ -56,9 +56,12 @@ def _accuracy_figure(groups: Sequence[SeedGroup], curves: Curves, along: str, ti
     traces = []
     for measure, measured in curves.items():
         for index, curve in measured.items():
+            if along != "rounds" and along not in curve.spent:
+                continue
             xs = curve.rounds if along == "rounds" else curve.spent[along]
             traces += _traces(curve, [x / factor for x in xs], index, names[index], measure)
-    drawn = [curve for measured in curves.values() for curve in measured.values()]
+    every = [curve for measured in curves.values() for curve in measured.values()]
+    drawn = [curve for curve in every if along == "rounds" or along in curve.spent]
     seen = [value for curve in drawn for value in (*curve.lowest, *curve.highest)]
     return {"data": traces, "layout": {"xaxis": _axis(title), "yaxis": _accuracy_axis(seen)}}
 

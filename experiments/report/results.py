@@ -16,6 +16,7 @@ CAPTIONS = {
     "rounds": "Against rounds",
     "bytes": "Against bytes sent",
     "flops": "Against computation on a client",
+    "simulated": "Against simulated time",
     "seconds": "Against wall-clock time",
 }
 
@@ -32,6 +33,16 @@ def _spread(found: Spread) -> Cell:
 
 def _amount(value: float, unit: str) -> Cell:
     return Cell(quantity(value, unit), value)
+
+
+def has_clock(groups: Sequence[SeedGroup]) -> bool:
+    """Tell whether any run counted simulated seconds."""
+    return any(run.summary["simulated_seconds"] is not None for group in groups for run in group.runs)
+
+
+def _simulated(values: Sequence[float | None]) -> Cell:
+    counted = [value for value in values if value is not None]
+    return _count(spread(counted).mean) if counted else Cell("")
 
 
 def _count(value: float) -> Cell:
@@ -70,6 +81,7 @@ def results_section(groups: Sequence[SeedGroup]) -> str:
         Column("sent down", "to all clients, over the whole run"),
         Column("sent up", "from all clients, over the whole run"),
         Column("client FLOP", "floating-point operations of one client's local steps, over the whole run"),
+        *([Column("simulated s", "by the virtual clock, over the whole run")] if has_clock(groups) else []),
         Column("seconds", "wall-clock, over the whole run"),
     ]
     rows = []
@@ -86,6 +98,7 @@ def results_section(groups: Sequence[SeedGroup]) -> str:
                 _amount(means["bytes_down"], "B"),
                 _amount(means["bytes_up"], "B"),
                 _amount(means["flops_per_client"], "FLOP"),
+                *([_simulated([run.summary["simulated_seconds"] for run in group.runs])] if has_clock(groups) else []),
                 _count(spread([sum(run.summary["seconds"].values()) for run in group.runs]).mean),
             ]
         )
@@ -125,6 +138,7 @@ def curves_section(groups: Sequence[SeedGroup], figures: dict[str, Figure], meas
         ("Lines are means over seeds. " if several else "")
         + "The highest point of a line is not its result: the result is taken at the round chosen on validation. "
         "Wall-clock time is that of the machine that played server and clients, whatever else it was doing."
+        + (" Simulated time is that of the devices that the configuration gives clients." if has_clock(groups) else "")
     )
     plots = "".join(
         f"<figure><figcaption>{text(CAPTIONS[name])}</figcaption>"
@@ -174,17 +188,25 @@ def replies_section(groups: Sequence[SeedGroup]) -> str:
         return section(
             "replies", heading, paragraph(f"None: all {asked:,} messages to clients were answered and used.")
         )
-    columns = [LABEL, Column("asked"), Column("lost", "no answer, or too late"), Column("refused", "not usable")]
+    columns = {
+        "asked": Column("asked"),
+        "lost": Column("lost", "no answer, or too late"),
+        "late": Column("late", "of the lost: past the virtual clock's deadline"),
+        "refused": Column("refused", "not usable"),
+    }
+    if not has_clock(groups):
+        del columns["late"]
     rows = [
-        [label(group)] + [_count(sum(run.summary[name] for run in group.runs)) for name in ("asked", "lost", "refused")]
-        for group in groups
+        [label(group)] + [_count(sum(run.summary[name] for run in group.runs)) for name in columns] for group in groups
     ]
     reasons = Counter(reason for run in runs for record in run.records for reason in record.reasons)
     listed = [[Cell(f"{times:,}", times), Cell(reason)] for reason, times in reasons.most_common(200)]
     why = table([Column("times"), Column("reason", number=False)], listed, name="Reasons") if listed else ""
     words = "A lost or refused reply costs its own client's step in that round; counts are over all seeds and rounds."
     figure = f"<figure>{plot('missing', 'Share of replies lost or refused by round')}</figure>\n"
-    return section("replies", heading, paragraph(words), table(columns, rows, name=heading), figure, why)
+    return section(
+        "replies", heading, paragraph(words), table([LABEL, *columns.values()], rows, name=heading), figure, why
+    )
 
 
 def runs_section(groups: Sequence[SeedGroup]) -> str:
@@ -200,6 +222,7 @@ def runs_section(groups: Sequence[SeedGroup]) -> str:
         Column("sent down"),
         Column("sent up"),
         Column("client FLOP"),
+        *([Column("simulated s", "by the virtual clock"), Column("late")] if has_clock(groups) else []),
         Column("lost"),
         Column("refused"),
         Column("seconds", "wall-clock"),
@@ -209,6 +232,7 @@ def runs_section(groups: Sequence[SeedGroup]) -> str:
     for group in groups:
         for run in group.runs:
             found = run.summary
+            late = Cell(str(found["late"]), found["late"])
             rows.append(
                 [
                     label(group),
@@ -220,6 +244,7 @@ def runs_section(groups: Sequence[SeedGroup]) -> str:
                     *(Cell(str(found[name]), found[name]) for name in ("chosen_round", "rounds")),
                     *(_amount(found[name], "B") for name in ("bytes_down", "bytes_up")),
                     _amount(found["flops_per_client"], "FLOP"),
+                    *([_simulated([found["simulated_seconds"]]), late] if has_clock(groups) else []),
                     *(Cell(str(found[name]), found[name]) for name in ("lost", "refused")),
                     _count(sum(found["seconds"].values())),
                     Cell(run.name),

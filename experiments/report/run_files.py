@@ -16,7 +16,7 @@ from server.run_folder import RunFolder, read_config, read_records
 
 COUNTS = (
     *("round", "bytes_down", "bytes_up", "flops_per_client", "weights_held", "weights_held_max", "weights_active"),
-    *("asked", "answered", "refused", "lost"),
+    *("asked", "answered", "refused", "lost", "late"),
 )
 ACCURACIES = ("validation_accuracy", "test_accuracy", "clients_accuracy")
 PINNED = ("accuracy", "chosen_round", "final_accuracy", "validation_accuracy", "rounds", "bytes_down", "bytes_up")
@@ -87,7 +87,9 @@ def _check(record: RoundRecord, folder: RunFolder) -> None:
     """
     source = f"{folder.metrics_file}, round {record.round}"
     entries: dict[str, Any] = {name: getattr(record, name) for name in COUNTS}
-    entries |= {name: value for name in ACCURACIES if (value := getattr(record, name)) is not None}
+    entries |= {
+        name: value for name in (*ACCURACIES, "simulated_seconds") if (value := getattr(record, name)) is not None
+    }
     for name in ("seconds", "flops_by_layer"):
         if not isinstance(parts := getattr(record, name), dict):
             raise InputError(f"{source}: {name} is {parts!r}; expected an object")

@@ -376,3 +376,40 @@ def test_the_interval_is_students() -> None:
 )
 def test_quantities_have_three_digits(value: float, unit: str, shown: str) -> None:
     assert quantity(value, unit) == shown
+
+
+def test_simulated_time_is_shown_where_runs_have_a_clock(tiny_encoder: str, finished: Path, tmp_path: Path) -> None:
+    assert "simulated" not in (finished / "report.html").read_text().partition("<main>")[2].partition("</main>")[0]
+    out = tmp_path / "clocked"
+    slow = ["-c", "num-server-rounds=3", "-c", "strategy=fedavg"]
+    free = [*slow, "--vary", "device-profiles=,phone*2", "--seeds", "2"]
+    assert compare(tiny_encoder, out, *free) == 0
+    with (out / "comparison.csv").open(newline="") as stream:
+        rows = {(row["device-profiles"], row["seed"]): row for row in csv.DictReader(stream)}
+    assert rows["", "0"]["simulated_seconds"] == ""
+    page = parse((out / "report.html").read_text(encoding="utf-8"))
+    for row in page.rows("Every run"):
+        simulated = rows[("phone*2" if "phone" in row["configuration"] else ""), row["seed"]]["simulated_seconds"]
+        assert row["simulated s"] == simulated
+        assert row["late"] == "0"
+    traces = page.figures()["simulated"]["data"]
+    assert {trace["meta"]["group"] for trace in traces} == {1}
+    (mean,) = (t for t in traces if t["meta"]["part"] == "mean" and t["meta"]["measure"] == "reported")
+    ends = [float(rows["phone*2", seed]["simulated_seconds"]) for seed in "01"]
+    assert mean["x"][-1] == pytest.approx(sum(ends) / 2, rel=1e-5)
+    with (out / "summary.csv").open(newline="") as stream:
+        without, clocked = csv.DictReader(stream)
+    assert without["simulated_seconds"] == ""
+    assert float(clocked["simulated_seconds"]) == pytest.approx(sum(ends) / 2)
+
+    # A deadline between the fastest and the slowest round loses phones and keeps the server.
+    limit = ["-c", f"round-deadline={sum(ends) / 2 / 8}", "-c", "device-profiles=server,phone*2"]
+    assert compare(tiny_encoder, tmp_path / "late", *slow, *limit) == 0
+    with (tmp_path / "late" / "comparison.csv").open(newline="") as stream:
+        (cell,) = csv.DictReader(stream)
+    late = parse((tmp_path / "late" / "report.html").read_text(encoding="utf-8"))
+    (row,) = late.rows("Lost and refused replies")
+    assert (row["late"], row["lost"]) == (cell["late"], cell["lost"])
+    assert float(cell["late"]) == 6
+    assert sum(float(reason["times"]) for reason in late.rows("Reasons")) == 6
+    assert all(": late: " in reason["reason"] for reason in late.rows("Reasons"))
