@@ -18,6 +18,7 @@ from server.network import CONNECTION, SuperLink, end_process_group, executable,
 from server.rounds import Watcher
 from server.run_folder import RunFolder, read_records
 from server.simulation import DEFAULT_CLIENTS
+from strategies.registry import check_distributed
 
 ROOT = Path(__file__).resolve().parent.parent
 POLL_SECONDS = 0.25
@@ -29,8 +30,10 @@ def run(config: RunConfig, launch: Launch, path: Path, watcher: Watcher) -> dict
     Raises
     ------
     InputError
-        With the ServerApp's own line, if the run failed on a mistake in the input.
+        If the strategy is simulated in one process only; with the ServerApp's own line, if the run failed on a mistake
+        in the input.
     """
+    check_distributed(config)
     clients = config.num_clients or DEFAULT_CLIENTS
     path = path.absolute()
     values = to_mapping(config) | _launch_values(launch, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,3 +37,9 @@ def evaluate_table(
         loss += float((np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(expected)), expected]).sum())
         correct += int((logits.argmax(axis=1) == expected).sum())
     return Score(correct / len(labels), loss / len(labels), len(labels))
+
+
+def mean_score(scores: Sequence[Score]) -> Score:
+    """Return the plain mean of several models' scores on the same examples."""
+    accuracy, loss = (sum(values) / len(scores) for values in zip(*((s.accuracy, s.loss) for s in scores), strict=True))
+    return Score(accuracy, loss, scores[0].num_examples)

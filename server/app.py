@@ -13,6 +13,7 @@ from fl_sparse.federation import HeldOut, held_out_tables
 from server.launch import split_run_config
 from server.progress import PlainWatcher
 from server.rounds import run_rounds
+from strategies.registry import check_distributed
 
 app = ServerApp()
 
@@ -24,6 +25,7 @@ def main(grid: Grid, context: Context) -> None:
     watcher = PlainWatcher(sys.stdout)
     try:
         config, launch = split_run_config(context.run_config, source="run config")
+        check_distributed(config)
         path = launch.check(config, config.strategy)
 
         def tables(num_clients: int) -> HeldOut:

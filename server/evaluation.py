@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_sparse.evaluation import Score, evaluate_table
+from fl_sparse.evaluation import Score, evaluate_table, mean_score
 from fl_sparse.exchange import Parameters
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.federation import FeatureTable, HeldOut, standardized
 from fl_sparse.mlp import MLPSpec
+from fl_sparse.own_models import models_of
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,10 @@ class Examination:
     sets: Mapping[str, tuple[NDArray[np.float32], NDArray[np.int64]]] = field(repr=False)
 
     def __call__(self, parameters: Parameters) -> dict[str, Score]:
-        """Score the model on each set."""
+        """Score the model on each set; of several clients' own models, the mean over the clients."""
+        models = models_of(parameters)
         return {
-            name: evaluate_table(parameters, self.spec, features, labels)
+            name: mean_score([evaluate_table(model, self.spec, features, labels) for model in models])
             for name, (features, labels) in self.sets.items()
         }
 

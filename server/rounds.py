@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import numpy as np
 from flwr.app import ConfigRecord, MetricRecord
 from flwr.serverapp import Grid
-from safetensors.numpy import save
 
 from fl_sparse.config import RunConfig
 from fl_sparse.data.partition_picture import draw_partition
@@ -22,17 +21,17 @@ from fl_sparse.errors import InputError
 from fl_sparse.exchange import ClientDescription, Parameters
 from fl_sparse.federation import HeldOut
 from fl_sparse.mlp import MLPSpec, init_parameters
-from fl_sparse.whole_file import write_whole
 from fl_sparse.wire import array_record, parameters_of
 from server.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from server.evaluation import Examination, examination
+from server.model_files import write_models
 from server.picture import draw_accuracy
 from server.question import Answers, ask_nodes, federation_standardizer, wait_for_nodes
 from server.records import RoundRecord, summarize
 from server.ridge_start import ridge_start
 from server.run_folder import RunFolder, read_records, rewrite_records, write_record, write_summary
 from strategies.deadline import check_deadline
-from strategies.registry import assignment_rule
+from strategies.registry import assignment_rule, flower_strategy
 from strategies.submodel import SubmodelStrategy
 from strategies.virtual_clock import VirtualClock
 
@@ -106,7 +105,7 @@ def run_rounds(
     start = _start(folder, config, initial, answers)
     state = start.checkpoint
     examine = examination(spec, tables, state.standardizer) if tables is not None else None
-    strategy = SubmodelStrategy(config, rule, answers.clients, state.standardizer, state.moments)
+    strategy = flower_strategy(config, rule, answers.clients, state.standardizer, state.moments)
     records = start.records
     if records and records[0].asked != len(answers.clients):
         watcher.note(f"warning: the run began with {records[0].asked} clients and goes on with {len(answers.clients)}")
@@ -122,6 +121,7 @@ def run_rounds(
                 bytes_down=answers.bytes_down + closed.bytes_down,
                 bytes_up=answers.bytes_up + closed.bytes_up,
             )
+        state = replace(state, parameters=strategy.initial(state.parameters))
         records = [_first_record(state, answers, examine, _simulated(config, phases))]
         write_record(folder, records[0])
         save_checkpoint(folder.checkpoints, state)
@@ -275,19 +275,7 @@ def _opinion(metrics: MetricRecord | None) -> dict[str, Any]:
 
 
 def _finish(folder: RunFolder, config: RunConfig, state: Checkpoint, records: list[RoundRecord]) -> dict[str, Any]:
-    tensors = {name: np.ascontiguousarray(values) for name, values in state.parameters.items()}
-    if state.standardizer is not None:
-        tensors["standardizer.mean"] = state.standardizer.mean
-        tensors["standardizer.inverse_std"] = state.standardizer.inverse_std
-    metadata = {
-        "classes": "\n".join(state.classes),
-        "activation": config.activation,
-        "normalization": config.normalization,
-        "encoder": config.encoder,
-        "pooling": config.pooling,
-        "round": str(state.round),
-    }
-    write_whole(folder.model_file, save(tensors, metadata=metadata))
+    write_models(folder, config, state)
     draw_accuracy(records, folder.picture_file, title=folder.path.name)
     summary = summarize(records)
     write_summary(folder, summary)

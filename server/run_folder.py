@@ -50,6 +50,10 @@ class RunFolder:
         """Final weights."""
         return self.path / "model.safetensors"
 
+    def client_model_file(self, client: int) -> Path:
+        """Return the file of a client's final weights, where each has a model of its own."""
+        return self.path / "models" / f"client-{client}.safetensors"
+
     @property
     def split_file(self) -> Path:
         """How the training images are split over clients."""

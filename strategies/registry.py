@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from fl_sparse.config import RunConfig, default_of, to_mapping
 from fl_sparse.errors import InputError, nearest
+from fl_sparse.exchange import ClientDescription
+from fl_sparse.features.moments import Standardizer
+from strategies.alone import Alone, AloneStrategy
 from strategies.assignment import AssignmentRule
 from strategies.fedavg import FedAvg
 from strategies.federated_dropout import FederatedDropout
@@ -15,7 +18,8 @@ from strategies.fjord import FjORD
 from strategies.heterofl import HeteroFL
 from strategies.ist import IST
 from strategies.ist_capacity import ISTCapacity
-from strategies.server_optimizer import ServerOptimizer
+from strategies.server_optimizer import Moments, ServerOptimizer
+from strategies.submodel import SubmodelStrategy
 
 STRATEGIES: Mapping[str, type[AssignmentRule]] = {
     "fedavg": FedAvg,
@@ -26,6 +30,7 @@ STRATEGIES: Mapping[str, type[AssignmentRule]] = {
     "fedrolex": FedRolex,
     "ist": IST,
     "ist-capacity": ISTCapacity,
+    "alone": Alone,
 }
 
 SERVER_OPTIMIZERS = {"fedavgm": "momentum", "fedadagrad": "adagrad", "fedadam": "adam", "fedyogi": "yogi"}
@@ -58,3 +63,30 @@ def assignment_rule(config: RunConfig) -> AssignmentRule:
             )
     ServerOptimizer.from_config(config)
     return method.from_config(config)
+
+
+def flower_strategy(
+    config: RunConfig,
+    rule: AssignmentRule,
+    clients: Mapping[int, ClientDescription],
+    standardizer: Standardizer | None,
+    moments: Moments | None = None,
+) -> SubmodelStrategy:
+    """Return the Flower strategy of a rule; see `SubmodelStrategy` for the parameters."""
+    made = AloneStrategy if isinstance(rule, Alone) else SubmodelStrategy
+    return made(config, rule, clients, standardizer, moments)
+
+
+def check_distributed(config: RunConfig) -> None:
+    """Refuse a strategy that is simulated in one process where clients are other processes.
+
+    Raises
+    ------
+    InputError
+        Naming it.
+    """
+    if STRATEGIES.get(config.strategy) is Alone:
+        raise InputError(
+            f"strategy = {config.strategy!r} sends no weights, and is simulated in one process only: "
+            "python -m experiments run, without --backend"
+        )

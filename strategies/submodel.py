@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
@@ -89,9 +89,9 @@ class SubmodelStrategy(Strategy):
             work = order_workload(order, self.clients[node].num_examples)
             self.report.work.append(work)
             content = content_of_order(order)
-            self.report.bytes_down += wire_bytes(content)
+            self.report.bytes_down += self._bytes_of(content)
             if self.clock is not None:
-                self._times[node] = self.clock.training(self.clients[node], order, work.total_flops)
+                self._times[node] = self._time_of(node, order, work.total_flops, self.clock)
             silent = drops_out(self.config, server_round, self.clients[node].partition_id)
             if not silent and not self._is_late(node):
                 messages.append(Message(content, node, MessageType.TRAIN, group_id=str(server_round)))
@@ -108,7 +108,7 @@ class SubmodelStrategy(Strategy):
                 log.warning("round %d: a client failed: %s", server_round, message.error.reason)
                 continue
             node = message.metadata.src_node_id
-            sent = wire_bytes(message.content)
+            sent = self._bytes_of(message.content)
             self.report.bytes_up += sent
             if node in self._times:
                 self._times[node] = replace(self._times[node], bytes_up=sent)
@@ -157,7 +157,7 @@ class SubmodelStrategy(Strategy):
             # A node that never trained, or lost its state, has no standardizer: an evaluation stands by itself.
             order = replace(self._order(server_round, node, whole), standardizer=self.standardizer)
             content = content_of_order(order)
-            down = wire_bytes(content)
+            down = self._bytes_of(content)
             self.report.bytes_down += down
             if self.clock is not None:
                 self._times[node] = self.clock.time(self.clients[node].partition_id, bytes_down=down)
@@ -172,7 +172,7 @@ class SubmodelStrategy(Strategy):
             if message.has_error():
                 log.warning("round %d: a client failed to evaluate: %s", server_round, message.error.reason)
                 continue
-            sent = wire_bytes(message.content)
+            sent = self._bytes_of(message.content)
             self.report.bytes_up += sent
             node = message.metadata.src_node_id
             try:
@@ -181,7 +181,7 @@ class SubmodelStrategy(Strategy):
                 log.warning("round %d: refused the evaluation of %s: %s", server_round, self._name(node), error)
             else:
                 if node in self._times:
-                    shapes = {name: values.shape for name, values in self._parameters.items()}
+                    shapes = {name: values.shape for name, values in self._model_of(node).items()}
                     flops = forward_flops(shapes, answers[node].num_examples)
                     taken.append(replace(self._times[node], flops=flops, bytes_up=sent))
         if self.report.simulated_seconds is not None:
@@ -195,9 +195,25 @@ class SubmodelStrategy(Strategy):
         loss = sum(answer.num_examples * answer.loss for answer in ordered) / total
         return MetricRecord({"accuracy": accuracy, "loss": loss, "num-examples": total})
 
+    def initial(self, parameters: Parameters) -> Parameters:
+        """Return what round 1 starts from, given the initial model."""
+        return parameters
+
     def summary(self) -> None:
         """Log what the strategy is."""
         log.info("%s over %d clients", self.config.strategy, len(self.clients))
+
+    def _model_of(self, node: int) -> Parameters:
+        """Return the model that a node is given its part of."""
+        return self._parameters
+
+    def _bytes_of(self, content: RecordDict) -> int:
+        """Return what a message counts for."""
+        return wire_bytes(content)
+
+    def _time_of(self, node: int, order: TrainOrder, flops: float, clock: VirtualClock) -> ClientTime:
+        """Return what a node's local training takes by the clock."""
+        return clock.training(self.clients[node], order, flops)
 
     def _reachable(self, nodes: set[int]) -> list[int]:
         known = [node for node in nodes if node in self.clients]
@@ -223,7 +239,7 @@ class SubmodelStrategy(Strategy):
             self.config,
             server_round,
             placement,
-            extract(self._parameters, placement.assignment),
+            extract(self._model_of(node), placement.assignment),
             None if node in self._informed else self.standardizer,
             expects_standardizer=self.standardizer is not None,
         )

@@ -45,7 +45,7 @@ def test_the_narrow_model_has_a_subnets_parameters_bytes_and_flops() -> None:
     assert sum(np.prod(shape) for shape in narrow[0][0].values()) == 384 * 250 + 250 + 250 * 250 + 250 + 250 * 10 + 10
 
 
-@pytest.mark.parametrize("name", ["narrow", "linear-head"])
+@pytest.mark.parametrize("name", ["narrow", "linear-head", "alone"])
 def test_they_share_all_that_is_not_the_model(name: str) -> None:
     ist, baseline = find_recipe("baselines/ist")[1], find_recipe(f"baselines/{name}")[1]
     model = {"strategy", "num-subnets", "hidden-widths"}

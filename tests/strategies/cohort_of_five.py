@@ -29,7 +29,11 @@ class Nodes:
         return self.order
 
 
-WHOLE = ("fedavg", "fedprox")
+EXCLUDED = {"alone": "averages nothing: each client keeps its own model; its laws are in test_alone.py"}
+"""Strategies that the laws of the others are not about, and why."""
+AVERAGING = sorted(set(STRATEGIES) - set(EXCLUDED))
+
+WHOLE = ("fedavg", "fedprox", "alone")
 NEEDS = {"fedprox": {"proximal": 0.1}}
 """Methods of whole models admit no other capacity than 1; some methods need an option."""
 

@@ -18,8 +18,7 @@ from fl_sparse.mlp import MLPSpec, init_parameters
 from fl_sparse.training import Namespace
 from fl_sparse.wire import array_record, parameters_of
 from server.in_process_grid import FIRST_NODE_ID, InProcessGrid
-from strategies.registry import STRATEGIES, assignment_rule
-from strategies.submodel import SubmodelStrategy
+from strategies.registry import STRATEGIES, assignment_rule, flower_strategy
 
 HERE = Path(__file__).parent
 CLIENTS, ROUNDS, FEATURES, CLASSES = 4, 4, 6, 3
@@ -35,6 +34,7 @@ RUNS: dict[str, dict] = {
     "fedrolex": SPLIT,
     "ist": {"num_subnets": 3, "clients_per_round": 3},
     "ist-capacity": {"num_subnets": 3} | SPLIT,
+    "alone": {"capacities": "1", "dropout_probability": 0.3},
     "ist momentum": {"server_optimizer": "momentum", "dropout_probability": 0.3},
     "ist adam": {"server_optimizer": "adam"},
     "ist yogi": {"server_optimizer": "yogi"},
@@ -67,8 +67,8 @@ def run(name: str) -> dict[str, list[float]]:
         )
         for k, part in enumerate(parts)
     }
-    strategy = SubmodelStrategy(config, assignment_rule(config), described, None)
-    arrays = array_record(init_parameters(MLPSpec(FEATURES, config.widths, CLASSES), config.seed))
+    strategy = flower_strategy(config, assignment_rule(config), described, None)
+    arrays = array_record(strategy.initial(init_parameters(MLPSpec(FEATURES, config.widths, CLASSES), config.seed)))
     losses, lengths = [], []
     for number in range(1, ROUNDS + 1):
         messages = list(strategy.configure_train(number, arrays, ConfigRecord(), grid))

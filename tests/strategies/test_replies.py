@@ -6,8 +6,8 @@ from flwr.app import ConfigRecord, Error, Message, RecordDict
 
 from fl_sparse.wire import array_record, content_of_refusal
 from server.flower_private import number_message
-from strategies.registry import STRATEGIES
 from tests.strategies.cohort_of_five import (
+    AVERAGING,
     CLIENTS,
     aggregate,
     answer,
@@ -18,7 +18,7 @@ from tests.strategies.cohort_of_five import (
 )
 
 
-@pytest.fixture(params=sorted(STRATEGIES))
+@pytest.fixture(params=AVERAGING)
 def name(request) -> str:
     return request.param
 

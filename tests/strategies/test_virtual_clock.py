@@ -12,10 +12,11 @@ from fl_sparse.exchange import EvaluationReply
 from fl_sparse.wire import array_record, content_of_evaluation, wire_bytes
 from server.flower_private import number_message
 from strategies.deadline import check_deadline
-from strategies.registry import STRATEGIES, assignment_rule
+from strategies.registry import assignment_rule
 from strategies.submodel import SHOWN
 from strategies.virtual_clock import ClientTime, VirtualClock
 from tests.strategies.cohort_of_five import (
+    AVERAGING,
     CLIENTS,
     FIRST_NODE,
     Nodes,
@@ -31,7 +32,7 @@ from tests.strategies.cohort_of_five import (
 DEVICES = "phone,raspberry-pi-4"
 
 
-@pytest.fixture(params=sorted(STRATEGIES))
+@pytest.fixture(params=AVERAGING)
 def name(request) -> str:
     return request.param
 

@@ -1,0 +1,33 @@
+"""Several clients' models of their own as one mapping: ``client.3.hidden.0.weight`` is client 3's first weight.
+
+So checkpoints, records and arrays on their way need not know whether a run has one model or many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Parameters = Mapping[str, Any]
+
+PREFIX = "client."
+
+
+def joined(models: Mapping[int, Parameters]) -> dict[str, Any]:
+    """Return the models of clients, by partition id, as one mapping; arrays are shared, not copied."""
+    return {f"{PREFIX}{client}.{name}": values for client in sorted(models) for name, values in models[client].items()}
+
+
+def separated(parameters: Parameters) -> dict[int, dict[str, Any]]:
+    """Return the models that `joined` put together, by partition id, ascending; none if it is a single model."""
+    models: dict[int, dict[str, Any]] = {}
+    for key, values in parameters.items():
+        if key.startswith(PREFIX):
+            client, _, name = key.removeprefix(PREFIX).partition(".")
+            models.setdefault(int(client), {})[name] = values
+    return models
+
+
+def models_of(parameters: Parameters) -> list[Parameters]:
+    """Return every model: those of the clients, or the one there is."""
+    return list(separated(parameters).values()) or [parameters]

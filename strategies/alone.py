@@ -1,0 +1,124 @@
+"""Each client alone: it trains a whole model of its own on its own images, and nobody ever averages.
+
+The line below which no federation should fall. Batches, steps and optimiser are those of the other methods: a client's
+optimiser starts anew every τ steps, and with one client this is FedAvg with one client, bit for bit. Nothing is sent
+but round 0's question, so that no bytes are counted. The accuracy of a round is the mean over the clients' models.
+
+Here the models lie together with the server, which is a simulation's way to say that they stay where they are: on
+devices and under Ray, weights would travel, and the method is refused.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from flwr.app import RecordDict
+
+from fl_sparse.config import RunConfig
+from fl_sparse.errors import InputError
+from fl_sparse.exchange import ClientDescription, Parameters, TrainOrder, TrainReply
+from fl_sparse.mlp import MLPSpec, parameter_count
+from fl_sparse.own_models import joined, separated
+from strategies.assignment import Placement
+from strategies.fedavg import FedAvg
+from strategies.submodel import SubmodelStrategy
+from strategies.virtual_clock import ClientTime, VirtualClock
+
+COPIES = 4
+"""Of every model: before and after a round, and a checkpoint's tensors and its file while it is written."""
+
+
+@dataclass(frozen=True)
+class Alone(FedAvg):
+    """Whole models that are kept apart."""
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> Self:
+        """Build the rule of a run.
+
+        Raises
+        ------
+        InputError
+            For what only makes sense where something is exchanged.
+        """
+        unmet = {
+            "server-optimizer": (config.server_optimizer, "average"),
+            "server-learning-rate": (config.server_learning_rate, 0.0),
+            "bias-updates": (config.bias_updates, "aggregate"),
+            "round-deadline": (config.round_deadline, 0.0),
+            "init": (config.init, "uniform"),
+        }
+        for key, (value, expected) in unmet.items():
+            if value != expected:
+                raise InputError(
+                    f"{key} = {value!r}: clients exchange nothing under strategy 'alone'; expected {expected!r}"
+                )
+        return super().from_config(config)
+
+    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
+        """Return the whole model for each client.
+
+        Raises
+        ------
+        InputError
+            If a client cannot hold it, or this machine all of theirs.
+        """
+        if clients:
+            first = clients[0]
+            spec = MLPSpec(first.num_features, self.widths, len(first.classes))
+            check_memory(len(clients), 4 * parameter_count(spec), machine_memory())
+        return super().place(round_number, clients)
+
+
+def check_memory(clients: int, model_bytes: int, available: int | None) -> None:
+    """Refuse more models than the machine can hold; ``available`` is its memory in bytes, None if unknown.
+
+    Raises
+    ------
+    InputError
+        With the estimate.
+    """
+    needed = COPIES * clients * model_bytes
+    if available is not None and needed > available:
+        raise InputError(
+            f"strategy 'alone' keeps {clients} models of {model_bytes / 1e6:.3g} MB, for which it takes about "
+            f"{needed / 1e9:.3g} GB of memory; this machine has {available / 1e9:.3g} GB. "
+            "Expected fewer clients or smaller hidden-widths"
+        )
+
+
+def machine_memory() -> int | None:
+    """Return the machine's memory in bytes, None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+class AloneStrategy(SubmodelStrategy):
+    """Federated averaging's messages, but each client gets its own model back and nothing is averaged or counted."""
+
+    _split: tuple[Parameters, Mapping[int, Parameters]] | None = None
+    """The parameters of the round, and the models they hold."""
+
+    def initial(self, parameters: Parameters) -> Parameters:
+        """Return the same initial model for every client."""
+        return joined({client.partition_id: parameters for client in self.clients.values()})
+
+    def _model_of(self, node: int) -> Parameters:
+        if self._split is None or self._split[0] is not self._parameters:
+            self._split = self._parameters, separated(self._parameters)
+        return self._split[1][self.clients[node].partition_id]
+
+    def _bytes_of(self, content: RecordDict) -> int:
+        return 0
+
+    def _time_of(self, node: int, order: TrainOrder, flops: float, clock: VirtualClock) -> ClientTime:
+        return clock.time(self.clients[node].partition_id, bytes_down=0, flops=flops)
+
+    def _reassemble(self, nodes: Sequence[int], accepted: Mapping[int, TrainReply]) -> Parameters:
+        trained = {self.clients[node].partition_id: accepted[node].parameters for node in nodes}
+        return joined(separated(self._parameters) | trained)
