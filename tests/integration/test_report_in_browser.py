@@ -83,6 +83,7 @@ def browse(html: Path, profile: Path, *options: str) -> tuple[str, list[str]]:
 def comparison(tiny_encoder: str, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("report") / 'a <b>bold<b> & "quoted" name'
     small = ["hidden-widths=24,20", "num-server-rounds=4", "local-steps=2", "num-clients=3", "dropout-probability=0.3"]
+    small += ["device-profiles=phone,raspberry-pi-4"]
     keys = [part for text in [f"encoder={tiny_encoder}", *small] for part in ("-c", text)]
     assert main(["compare", "demo", *keys, "--vary", "strategy=ist,fedavg", "--seeds", "3", "--out", str(out)]) == 0
     return out
@@ -105,7 +106,8 @@ def opened(comparison: Path, tmp_path_factory) -> tuple[Page, list[str], dict[st
 def test_plots_are_drawn(opened) -> None:
     page, _, found = opened
     places = [attributes for tag, attributes in page.tags if tag == "div" and "data-figure" in attributes]
-    assert {place["data-figure"] for place in places} == {"rounds", "bytes", "flops", "seconds", "pareto", "missing"}
+    along = {"rounds", "bytes", "flops", "simulated", "seconds"}
+    assert {place["data-figure"] for place in places} == {*along, "pareto", "missing"}
     drawn = [attributes for tag, attributes in page.tags if tag == "svg" and attributes.get("class") == "main-svg"]
     assert len(drawn) >= len(places)
     # Two lines with a band each; then one of the two is hidden; then bands are.
