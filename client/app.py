@@ -11,8 +11,10 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 
 from client.held_data import HeldData, held_data, training_rows
+from client.residual import keep_residual, kept_residual
 from fl_sparse import __version__
 from fl_sparse.closed_form import gram_of
+from fl_sparse.error_feedback import encode_update
 from fl_sparse.errors import InputError
 from fl_sparse.evaluation import evaluate_table
 from fl_sparse.exchange import ClientDescription, EvaluationReply, TrainOrder
@@ -74,7 +76,10 @@ def train(message: Message, context: Context) -> RecordDict:
     standardizer = _standardizer(order, context, data)
     features, labels = training_rows(data, standardizer)
     local = LocalData(features, labels, np.arange(len(labels)), data.partition_id, data.table.features.shape[0])
-    return content_of_reply(train_locally([order], [local], Namespace())[0])
+    trained = train_locally([order], [local], Namespace())[0]
+    reply, residual = encode_update(order, trained, kept_residual(context))
+    keep_residual(context, residual)
+    return content_of_reply(reply)
 
 
 @_answers

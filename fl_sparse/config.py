@@ -20,6 +20,7 @@ from fl_sparse.features.compute import PRECISIONS
 from fl_sparse.features.pooled import POOLINGS
 from fl_sparse.masks.spec import MAX_RATIO, RULES, SCHEDULES, SHARERS
 from fl_sparse.mlp import ACTIVATIONS, NORMALIZATIONS
+from fl_sparse.quantization import UPDATE_FORMATS
 from fl_sparse.subnet.assignment import SCALE_RULES
 from fl_sparse.training.optimizers import OPTIMIZERS
 
@@ -98,6 +99,8 @@ class RunConfig:
     learning_rate: float = _key(0.001, "clients' step size")
     momentum: float = _key(0.0, "momentum of SGD")
     proximal: float = _key(0.0, "FedProx's mu: pull towards the weights received")
+    update_format: str = _key("float32", "how clients' updates travel up, under any strategy", UPDATE_FORMATS)
+    error_feedback: bool = _key(False, "clients add what the format lost of an update to their next")
     server_optimizer: str = _key(
         "average", "what the server does with the averaged change, under any strategy", SERVER_OPTIMIZERS
     )
@@ -154,6 +157,8 @@ class RunConfig:
         _check("fold", self.fold, 0 <= self.fold < max(1, self.folds), f"0 to {max(1, self.folds) - 1}")
         if self.momentum and self.optimizer != "sgd":
             raise InputError(f"momentum = {self.momentum}: optimizer {self.optimizer!r} has none; it is for sgd")
+        if self.error_feedback and self.update_format == "float32":
+            raise InputError("error-feedback = True: update-format 'float32' loses nothing; expected bfloat16 or int8")
         for name in ("momentum", "server_momentum", "server_beta2", "dropout_probability"):
             value = getattr(self, name)
             _check(kebab(name), value, 0.0 <= value < 1.0, "0 to below 1")

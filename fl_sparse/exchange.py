@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,25 @@ class ClientDescription:
 
 
 @dataclass(frozen=True)
+class UpdateEncoding:
+    """How a client's update is to travel up.
+
+    Parameters
+    ----------
+    format
+        One of `fl_sparse.quantization.UPDATE_FORMATS`; ``float32``: the trained weights themselves.
+    error_feedback
+        Whether the client keeps what encoding loses.
+    residual_round
+        The round whose residual the client adds, if it has it; 0 = none.
+    """
+
+    format: str = "float32"
+    error_feedback: bool = False
+    residual_round: int = 0
+
+
+@dataclass(frozen=True)
 class TrainOrder:
     """One client's work in a round."""
 
@@ -51,6 +71,7 @@ class TrainOrder:
     """Ordered dropout: each step draws one of these and trains that many first units of each hidden layer; () = all."""
     self_distillation: bool = False
     """Ordered dropout: whether the prefix learns from all that was received, which learns from the labels."""
+    update: UpdateEncoding = UpdateEncoding()
 
 
 @dataclass(frozen=True)
@@ -69,7 +90,8 @@ class TrainReply:
 
     round: int
     subnet: int
-    parameters: Parameters
+    parameters: Mapping[str, NDArray[Any]]
+    """The trained weights, or what the order asks for instead: their difference from those received, encoded."""
     num_examples: int
     loss: float
     """Mean over the local steps of the batches' mean cross-entropy."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fl_sparse.config import RunConfig
 from fl_sparse.data.client_rows import ClientRows
+from fl_sparse.error_feedback import Residual, encode_update
 from fl_sparse.exchange import TrainOrder, TrainReply
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.federation import TrainingTable, federation_moments, local_rows, standardized
@@ -25,6 +26,8 @@ class Cohort:
         self._training = training
         self._namespace = namespace
         self._features: NDArray[np.float32] | None = None
+        # A device keeps its own; here they are one model a client that has trained under error feedback.
+        self._residuals: dict[int, Residual] = {}
         self._parts = _training_parts(config, training)
 
     def population(self, nodes: range) -> Population:
@@ -46,7 +49,14 @@ class Cohort:
             # The standardizer is frozen in round 0 and reaches every node with its first train message.
             self._features = standardized(self._training.table, _standardizer(orders))
         data = [self._data(client, self._features) for client in clients]
-        return train_locally(orders, data, self._namespace)
+        trained = train_locally(orders, data, self._namespace)
+        return [self._encode(*work) for work in zip(orders, clients, trained, strict=True)]
+
+    def _encode(self, order: TrainOrder, client: int, trained: TrainReply) -> TrainReply:
+        reply, residual = encode_update(order, trained, self._residuals.pop(client, None))
+        if residual is not None:
+            self._residuals[client] = residual
+        return reply
 
     def _data(self, client: int, features: NDArray[np.float32]) -> LocalData:
         table = self._training.table

@@ -32,6 +32,7 @@ from server.ridge_start import ridge_start
 from server.run_folder import RunFolder, read_records, rewrite_records, write_record, write_summary
 from strategies.deadline import check_deadline
 from strategies.registry import assignment_rule, flower_strategy
+from strategies.residuals import check_error_feedback
 from strategies.submodel import SubmodelStrategy
 from strategies.virtual_clock import VirtualClock
 
@@ -93,6 +94,7 @@ def run_rounds(
     if config.init == "ridge":
         shapes |= {"skip.weight": (len(first.classes), first.num_features), "skip.bias": (len(first.classes),)}
     check_deadline(config, rule, answers.clients.values(), shapes)
+    check_error_feedback(config, rule, answers.clients.values())
     tables = held_out(len(nodes)) if config.evaluate == "server" else None
     if tables is not None and tables.test.classes != first.classes:
         raise InputError(

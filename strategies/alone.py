@@ -47,6 +47,7 @@ class Alone(FedAvg):
         unmet = {
             "server-optimizer": (config.server_optimizer, "average"),
             "server-learning-rate": (config.server_learning_rate, 0.0),
+            "update-format": (config.update_format, "float32"),
             "bias-updates": (config.bias_updates, "aggregate"),
             "round-deadline": (config.round_deadline, 0.0),
             "init": (config.init, "uniform"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fl_sparse.config import RunConfig
-from fl_sparse.exchange import Parameters, TrainOrder
+from fl_sparse.exchange import Parameters, TrainOrder, UpdateEncoding
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.flops import examples_trained
 from fl_sparse.training.optimizers import OptimizerSpec
@@ -19,6 +21,7 @@ def train_order(
     standardizer: Standardizer | None,
     *,
     expects_standardizer: bool,
+    residual_round: int = 0,
 ) -> TrainOrder:
     """Return the order to train these parameters, which are those that the placement holds."""
     return TrainOrder(
@@ -37,7 +40,16 @@ def train_order(
         expects_standardizer=expects_standardizer,
         prefixes=placement.prefixes,
         self_distillation=config.self_distillation,
+        update=UpdateEncoding(config.update_format, config.error_feedback, residual_round),
     )
+
+
+def evaluation_order(order: TrainOrder, standardizer: Standardizer | None) -> TrainOrder:
+    """Return an order's model to be evaluated: no update comes back, and the standardizer is always sent along.
+
+    A node that never trained, or lost its state, has none: an evaluation stands by itself.
+    """
+    return replace(order, standardizer=standardizer, update=UpdateEncoding())
 
 
 def order_workload(order: TrainOrder, num_examples: int) -> Workload:

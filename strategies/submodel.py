@@ -14,13 +14,15 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fl_sparse.config import RunConfig
+from fl_sparse.error_feedback import add_update
 from fl_sparse.exchange import ClientDescription, EvaluationReply, Parameters, TrainOrder, TrainReply
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.flops import forward_flops
 from fl_sparse.subnet import SubnetUpdate, extract, reassemble
 from fl_sparse.wire import array_record, content_of_order, parameters_of, read_evaluation, read_reply, wire_bytes
 from strategies.assignment import AssignmentRule, Placement, whole_model
-from strategies.orders import order_workload, train_order
+from strategies.orders import evaluation_order, order_workload, train_order
+from strategies.residuals import ResidualRounds
 from strategies.round_report import RoundReport
 from strategies.sampling import drops_out, sample
 from strategies.server_optimizer import Moments, ServerOptimizer
@@ -68,6 +70,7 @@ class SubmodelStrategy(Strategy):
         self._placed: dict[int, Placement] = {}
         self._shapes: dict[int, dict[str, tuple[int, ...]]] = {}
         self._informed: set[int] = set()
+        self._residuals = ResidualRounds()
         self.clock = VirtualClock.from_config(config)
         self._times: dict[int, ClientTime] = {}
 
@@ -154,9 +157,7 @@ class SubmodelStrategy(Strategy):
         self._times = {}
         messages = []
         for node in self._reachable(set(grid.get_node_ids())):
-            # A node that never trained, or lost its state, has no standardizer: an evaluation stands by itself.
-            order = replace(self._order(server_round, node, whole), standardizer=self.standardizer)
-            content = content_of_order(order)
+            content = content_of_order(evaluation_order(self._order(server_round, node, whole), self.standardizer))
             down = self._bytes_of(content)
             self.report.bytes_down += down
             if self.clock is not None:
@@ -242,6 +243,7 @@ class SubmodelStrategy(Strategy):
             extract(self._model_of(node), placement.assignment),
             None if node in self._informed else self.standardizer,
             expects_standardizer=self.standardizer is not None,
+            residual_round=self._residuals.applying(node, placement.assignment) if self.config.error_feedback else 0,
         )
 
     def _accept(self, server_round: int, message: Message, node: int, accepted: Mapping[int, TrainReply]) -> TrainReply:
@@ -254,7 +256,14 @@ class SubmodelStrategy(Strategy):
             round_number=server_round,
             subnet=self._placed[node].subnet,
             shapes=self._shapes[node],
+            update_format=self.config.update_format,
         )
+        assignment = self._placed[node].assignment
+        if self.config.update_format != "float32":
+            sent = extract(self._model_of(node), assignment)
+            reply = replace(reply, parameters=add_update(sent, reply.parameters))
+        if self.config.error_feedback:
+            self._residuals.accept(node, server_round, assignment)
         self._informed.add(node)
         return reply
 

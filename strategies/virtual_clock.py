@@ -10,10 +10,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
+import numpy as np
+
 from fl_sparse.config import RunConfig
 from fl_sparse.device_profiles import DeviceProfile, parse_profiles
 from fl_sparse.errors import InputError
 from fl_sparse.exchange import ClientDescription, TrainOrder, TrainReply
+from fl_sparse.quantization import layout
 from fl_sparse.wire import content_of_order, content_of_reply, wire_bytes
 
 
@@ -53,10 +56,16 @@ class VirtualClock:
         """Return the time of a client's local training, before it starts: a reply's size follows from the order.
 
         The standardizer, 2F numbers that a node gets once, is left out: whether a message carries it depends on what
-        has been restarted, and the clock must not.
+        has been restarted, and the clock must not. So does which residual applies.
         """
-        kept = replace(order, standardizer=None)
-        reply = TrainReply(order.round, order.subnet, order.parameters, client.num_examples, loss=1.0)
+        kept = replace(order, standardizer=None, update=replace(order.update, residual_round=0))
+        shapes = {name: values.shape for name, values in order.parameters.items()}
+        # Arrays without memory of their own: only dtypes and shapes matter.
+        update = {
+            name: np.broadcast_to(dtype.type(0), shape)
+            for name, (dtype, shape) in layout(shapes, order.update.format).items()
+        }
+        reply = TrainReply(order.round, order.subnet, update, client.num_examples, loss=1.0)
         return self.time(
             client.partition_id,
             bytes_down=wire_bytes(content_of_order(kept)),

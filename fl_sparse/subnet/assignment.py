@@ -5,6 +5,7 @@ Symbols: H_l units of hidden layer l (l counts from 0), I_l^s those of subnet s,
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,11 @@ class SubnetAssignment:
         for layer, units in enumerate(self.units):
             if units.ndim != 1 or not len(units) or units[0] < 0 or not (np.diff(units) > 0).all():
                 raise ValueError(f"the units of hidden layer {layer} must be distinct, sorted and at least one")
+
+    def digest(self) -> bytes:
+        """Return 16 bytes that tell assignments of other units apart."""
+        layers = b"".join(len(units).to_bytes(8, "little") + units.astype("<i8").tobytes() for units in self.units)
+        return hashlib.blake2b(layers, digest_size=16).digest()
 
     def index(self, name: str) -> tuple[Units | None, ...]:
         """Return a parameter's indices along each axis, None where the axis is whole.

@@ -1,20 +1,23 @@
 """What a message says: a client's description of itself, an order to train, and the reply.
 
 A train message carries exactly one ``ArrayRecord`` (weights) and one ``ConfigRecord``, as Flower's mods expect. Index
-sets stay on the server: a client needs weights, scales and hyperparameters only.
+sets stay on the server: a client needs weights, scales and hyperparameters only. A reply's one ``ArrayRecord`` holds
+the trained weights, or, where the order asks for it, their encoded difference (`fl_sparse.quantization`).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
-from fl_sparse.exchange import ClientDescription, EvaluationReply, TrainOrder, TrainReply
+from fl_sparse.exchange import ClientDescription, EvaluationReply, TrainOrder, TrainReply, UpdateEncoding
 from fl_sparse.features.moments import Moments, Standardizer
+from fl_sparse.quantization import Layout, decode, layout
 from fl_sparse.training.optimizers import OptimizerSpec
 from fl_sparse.wire.arrays import array_record, parameters_of
 
@@ -99,6 +102,10 @@ def content_of_order(order: TrainOrder) -> RecordDict:
     if order.prefixes:
         config["prefixes"] = [width for prefix in order.prefixes for width in prefix]
         config["self-distillation"] = order.self_distillation
+    if order.update.format != "float32":
+        config["update-format"] = order.update.format
+        config["error-feedback"] = order.update.error_feedback
+        config["residual-round"] = order.update.residual_round
     if order.standardizer is not None:
         config |= standardizer_values(order.standardizer)
     return RecordDict({ARRAYS: array_record(order.parameters), CONFIG: ConfigRecord(config)})
@@ -131,6 +138,11 @@ def read_order(content: RecordDict) -> TrainOrder:
         expects_standardizer=config["expects-standardizer"],
         prefixes=prefixes,
         self_distillation=config.get("self-distillation", False),
+        update=UpdateEncoding(
+            config.get("update-format", "float32"),
+            config.get("error-feedback", False),
+            config.get("residual-round", 0),
+        ),
     )
 
 
@@ -162,15 +174,20 @@ def content_of_reply(reply: TrainReply) -> RecordDict:
 
 
 def read_reply(
-    content: RecordDict, *, round_number: int, subnet: int, shapes: dict[str, tuple[int, ...]]
+    content: RecordDict,
+    *,
+    round_number: int,
+    subnet: int,
+    shapes: Mapping[str, tuple[int, ...]],
+    update_format: str = "float32",
 ) -> TrainReply:
-    """Read and check a reply.
+    """Read and check a reply; an encoded difference is decoded.
 
     Raises
     ------
     ValueError
         With the reason for refusal: another round or subnet, missing or unexpected arrays, another shape or dtype,
-        values that are not finite, or less than one example.
+        values that are not finite, int8 arrays that no encoding makes, or less than one example.
     """
     if (reason := refusal_of(content)) is not None:
         raise ValueError(reason)
@@ -189,7 +206,7 @@ def read_reply(
         raise ValueError(f"num-examples = {examples}; expected 1 or more")
     if isinstance(loss, list) or not math.isfinite(loss):
         raise ValueError(f"loss = {loss}; expected a finite number")
-    parameters = _checked(content.array_records[ARRAYS], shapes)
+    parameters = decode(_checked(content.array_records[ARRAYS], layout(shapes, update_format)), update_format)
     for name, values in parameters.items():
         if not np.isfinite(values).all():
             raise ValueError(f"{name} holds values that are not finite")
@@ -228,15 +245,15 @@ def read_evaluation(content: RecordDict, *, round_number: int) -> EvaluationRepl
     return found
 
 
-def _checked(record: ArrayRecord, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[Any]]:
-    missing, unexpected = sorted(set(shapes) - set(record)), sorted(set(record) - set(shapes))
+def _checked(record: ArrayRecord, expected: Layout) -> dict[str, NDArray[Any]]:
+    missing, unexpected = sorted(set(expected) - set(record)), sorted(set(record) - set(expected))
     if missing or unexpected:
         raise ValueError(f"the reply's arrays differ: missing {missing}, unexpected {unexpected}")
     # The arrays themselves are asked, not what the record says of them.
     arrays = parameters_of(record)
-    for name, shape in shapes.items():
-        if arrays[name].dtype != np.float32:
-            raise ValueError(f"{name} is {arrays[name].dtype}; expected float32")
+    for name, (dtype, shape) in expected.items():
+        if arrays[name].dtype != dtype:
+            raise ValueError(f"{name} is {arrays[name].dtype}; expected {dtype}")
         if arrays[name].shape != shape:
             raise ValueError(f"{name} is of shape {arrays[name].shape}; expected {shape}")
     return arrays

@@ -74,6 +74,8 @@ def test_wrong_overrides_are_one_line(override: str, words: str) -> None:
         ({"batch-size": 0}, "batch-size"),
         ({"momentum": 1.0}, "momentum"),
         ({"momentum": 0.9}, "momentum = 0.9: optimizer 'adam' has none; it is for sgd"),
+        ({"update-format": "int4"}, "update-format = 'int4' is unknown"),
+        ({"error-feedback": True}, "error-feedback = True: update-format 'float32' loses nothing"),
         ({"seed": 2**63}, "seed = 9223372036854775808 is out of range; expected less than 2^63"),
         ({"clients-per-round": 5, "num-clients": 4}, "clients-per-round = 5"),
         ({"seed": "0"}, "seed = '0' is no whole number"),

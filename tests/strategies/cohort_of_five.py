@@ -6,6 +6,7 @@ import numpy as np
 from flwr.app import ConfigRecord, Message
 
 from fl_sparse.config import RunConfig
+from fl_sparse.error_feedback import Residual, encode_update
 from fl_sparse.exchange import ClientDescription, TrainReply
 from fl_sparse.features.moments import Moments, Standardizer
 from fl_sparse.mlp import MLPSpec, init_parameters
@@ -75,7 +76,13 @@ def ask(made: SubmodelStrategy, weights: dict[str, np.ndarray], number: int = 1,
     return messages
 
 
-def answer(message: Message, change: float = 0.0, **altered) -> Message:
+def answer(message: Message, change: float = 0.0, kept: Residual | None = None, **altered) -> Message:
+    return answer_and_residual(message, change, kept, **altered)[0]
+
+
+def answer_and_residual(
+    message: Message, change: float = 0.0, kept: Residual | None = None, **altered
+) -> tuple[Message, Residual | None]:
     order = read_order(message.content)
     client = message.metadata.dst_node_id - FIRST_NODE
     fields = {
@@ -85,7 +92,8 @@ def answer(message: Message, change: float = 0.0, **altered) -> Message:
         "num_examples": 10 * (client + 1),
         "loss": 1.0,
     }
-    return Message(content_of_reply(TrainReply(**(fields | altered))), reply_to=message)
+    reply, residual = encode_update(order, TrainReply(**(fields | altered)), kept)
+    return Message(content_of_reply(reply), reply_to=message), residual
 
 
 def aggregate(made: SubmodelStrategy, replies: list[Message], number: int = 1) -> dict[str, np.ndarray]:

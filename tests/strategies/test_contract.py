@@ -1,5 +1,6 @@
 """What every strategy must keep, whatever it assigns."""
 
+import itertools
 import math
 
 import numpy as np
@@ -7,9 +8,12 @@ import pytest
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from fl_sparse.errors import InputError
+from fl_sparse.subnet import extract
 from fl_sparse.wire import array_record, content_of_refusal, read_order, wire_bytes
 from server.flower_private import number_message
+from strategies.assignment import Placement
 from strategies.registry import STRATEGIES, assignment_rule
+from strategies.residuals import check_error_feedback
 from tests.strategies.cohort_of_five import (
     AVERAGING,
     CLIENTS,
@@ -17,6 +21,7 @@ from tests.strategies.cohort_of_five import (
     Nodes,
     aggregate,
     answer,
+    answer_and_residual,
     ask,
     cohort,
     configuration,
@@ -212,6 +217,79 @@ def test_whole_parts_make_it_federated_averaging(name: str) -> None:
         merged.append(aggregate(made, replies))
     for key in weights:
         np.testing.assert_array_equal(merged[0][key], merged[1][key])
+
+
+def test_every_format_gives_the_same_average_within_its_rounding(name: str) -> None:
+    weights = model(configuration(name))
+    rng = np.random.default_rng(0)
+    changes = {key: rng.normal(scale=0.1, size=values.shape).astype(np.float32) for key, values in weights.items()}
+    largest = max(float(np.abs(values).max()) for values in changes.values())
+    merged, sent = {}, {}
+    for update_format, error in (("float32", 0.0), ("bfloat16", 2**-8 * largest), ("int8", largest / 254)):
+        made = strategy(configuration(name, update_format=update_format))
+        messages = ask(made, weights)
+        assert made.report.bytes_down == sum(wire_bytes(message.content) for message in messages)
+        replies = []
+        for message in messages:
+            assignment = made._placed[message.metadata.dst_node_id].assignment
+            cut, own = read_order(message.content).parameters, extract(changes, assignment)
+            replies.append(answer(message, parameters={key: values + own[key] for key, values in cut.items()}))
+        merged[update_format] = aggregate(made, replies)
+        sent[update_format] = made.report.bytes_up
+        assert made.report.bytes_up == sum(wire_bytes(reply.content) for reply in replies)
+        assert made.report.refused == 0
+        for key in weights:
+            # A mean errs no more than what it is of; and by float32's rounding of sums of about 1.
+            np.testing.assert_allclose(
+                merged[update_format][key], merged["float32"][key], rtol=0, atol=error + 4 * 2**-24
+            )
+    assert sent["bfloat16"] < sent["float32"]
+
+
+def test_unchanged_weights_stay_in_every_format(name: str) -> None:
+    for update_format in ("bfloat16", "int8"):
+        config = configuration(name, update_format=update_format)
+        made, weights = strategy(config), model(config)
+        merged = aggregate(made, [answer(message) for message in ask(made, weights)])
+        for key, values in weights.items():
+            np.testing.assert_array_equal(merged[key], values)
+
+
+def test_residuals_apply_where_a_client_trains_the_same_units_again(name: str) -> None:
+    """Where that is so in no round, error feedback is refused beforehand."""
+    for capacities in ("1", "1,0.5,0.4", "0.5"):
+        for every in (1, 4) if "repartition-every" in STRATEGIES[name].options else (1,):
+            keys = {"capacities": capacities, "repartition_every": every, "num_server_rounds": 8}
+            config = configuration(name, update_format="int8", error_feedback=True, **keys)
+            rule, clients = assignment_rule(config), cohort(config)
+            try:
+                rounds = [rule.place(number, clients) for number in range(1, 9)]
+            except InputError:
+                continue  # a capacity that the method does not admit
+            repeats = [[False] * CLIENTS] + [
+                [same_units(now, before) for now, before in zip(later, earlier, strict=True)]
+                for earlier, later in itertools.pairwise(rounds)
+            ]
+            if not np.any(repeats):
+                with pytest.raises(InputError, match=r"error-feedback = True: .* in any of 8 rounds"):
+                    check_error_feedback(config, rule, clients)
+                continue
+            check_error_feedback(config, rule, clients)
+            made, weights, residuals = strategy(config), model(config), {}
+            for number, again in enumerate(repeats, start=1):
+                replies = []
+                for message in ask(made, weights, number):
+                    client = message.metadata.dst_node_id - FIRST_NODE
+                    update = read_order(message.content).update
+                    assert update.residual_round == (number - 1 if again[client] else 0)
+                    reply, residuals[client] = answer_and_residual(message, 0.01 * client, residuals.get(client))
+                    replies.append(reply)
+                weights = aggregate(made, replies, number)
+
+
+def same_units(one: Placement, other: Placement) -> bool:
+    pairs = zip(one.assignment.units, other.assignment.units, strict=True)
+    return all(np.array_equal(left, right) for left, right in pairs)
 
 
 def test_keys_of_other_methods_are_refused(name: str) -> None:

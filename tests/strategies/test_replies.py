@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 
-from fl_sparse.wire import array_record, content_of_refusal
+from fl_sparse.wire import array_record, content_of_refusal, read_order
 from server.flower_private import number_message
 from tests.strategies.cohort_of_five import (
     AVERAGING,
@@ -121,3 +121,40 @@ def test_a_node_that_answers_late_and_then_in_time_is_counted_once(name: str) ->
     late = answer(messages[0], 0.5, round=0)
     aggregate(made, [late, *(answer(message, 0.5) for message in messages[:-1])])
     assert (made.report.answered, made.report.refused, made.report.lost) == (CLIENTS - 1, 1, 1)
+
+
+@pytest.mark.parametrize("update_format", ["bfloat16", "int8"])
+def test_an_update_that_is_not_finite_is_refused_in_every_format(name: str, update_format: str) -> None:
+    config = configuration(name, update_format=update_format)
+    made, weights = strategy(config), model(config)
+    messages = ask(made, weights)
+    bad = [answer(messages[0], float("nan")), answer(messages[1], float("inf"))]
+    aggregate(made, [*bad, *(answer(message, 0.5) for message in messages[2:])])
+    assert made.report.refused == 2
+    assert all("not finite" in reason for reason in made.report.reasons)
+
+
+@pytest.mark.parametrize("update_format", ["bfloat16", "int8"])
+def test_trained_weights_in_place_of_an_update_are_refused(name: str, update_format: str) -> None:
+    config = configuration(name)
+    made, plain, weights = strategy(configuration(name, update_format=update_format)), strategy(config), model(config)
+    asked, messages = ask(made, weights), ask(plain, weights)
+    # As a client of another version would answer, that does not know the key.
+    plain_replies = [Message(answer(m).content, reply_to=q) for m, q in zip(messages, asked, strict=True)]
+    assert made.aggregate_train(1, plain_replies) == (None, None)
+    assert made.report.refused == CLIENTS
+    words = "is float32; expected uint16" if update_format == "bfloat16" else "missing"
+    assert all(words in reason for reason in made.report.reasons)
+
+
+def test_a_lost_or_refused_update_leaves_no_residual_to_apply() -> None:
+    config = configuration("fedavg", update_format="int8", error_feedback=True)
+    made, weights = strategy(config), model(config)
+    for number, expected in ((1, [0] * 5), (2, [1] * 5), (3, [1, 1, 2, 2, 2]), (4, [3] * 5)):
+        messages = ask(made, weights, number)
+        assert [read_order(message.content).update.residual_round for message in messages] == expected
+        replies = [answer(message, 0.1) for message in messages]
+        if number == 2:
+            # Client 0 trains but is not heard, client 1 is refused: both then hold a residual of round 2, not of 1.
+            replies = [answer(messages[1], 0.1, num_examples=0), *replies[2:]]
+        aggregate(made, replies, number)

@@ -7,6 +7,7 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fl_sparse.quantization import UPDATE_FORMATS, encode
 from fl_sparse.wire import array_record, parameters_of, wire_bytes
 
 
@@ -38,6 +39,25 @@ def test_wire_bytes_are_what_flower_deflates(shapes: dict[str, list[int]], seed:
     ordinary = RecordDict(content)
     ordinary["arrays"] = ArrayRecord({name: Array(values) for name, values in arrays.items()})
     assert wire_bytes(ordinary) == deflated(ordinary) == wire_bytes(content)
+
+
+@pytest.mark.parametrize("update_format", UPDATE_FORMATS)
+def test_wire_bytes_are_exact_in_every_format(update_format: str) -> None:
+    rng = np.random.default_rng(0)
+    shapes = {"hidden.0.weight": (30, 20), "hidden.0.bias": (30,), "output.weight": (3, 30), "output.bias": (3,)}
+    weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    content = RecordDict({"arrays": array_record(encode(weights, update_format))})
+    assert wire_bytes(content) == deflated(content)
+
+
+@pytest.mark.parametrize(("update_format", "share"), [("bfloat16", 1 / 2), ("int8", 1 / 4)])
+def test_a_format_weighs_its_share_of_float32(update_format: str, share: float) -> None:
+    weights = {f"hidden.{layer}.weight": np.ones((400, 500), np.float32) for layer in range(2)}
+    whole, part = (
+        wire_bytes(RecordDict({"a": array_record(encode(weights, key))})) for key in ("float32", update_format)
+    )
+    # 4 bytes of scale a row of 500 bytes, and a kilobyte of names.
+    assert share < part / whole < share + (0.004 if update_format == "int8" else 0.001)
 
 
 def test_arrays_larger_than_a_chunk_are_counted_whole() -> None:

@@ -7,8 +7,9 @@ import pytest
 from flwr.app import ArrayRecord, MetricRecord, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 
-from fl_sparse.exchange import ClientDescription, TrainOrder, TrainReply
+from fl_sparse.exchange import ClientDescription, TrainOrder, TrainReply, UpdateEncoding
 from fl_sparse.features.moments import Moments, Standardizer
+from fl_sparse.quantization import encode
 from fl_sparse.training.optimizers import OptimizerSpec
 from fl_sparse.wire import (
     array_record,
@@ -146,6 +147,65 @@ def test_a_good_reply_is_read() -> None:
 def test_a_bad_reply_is_refused_with_its_reason(content: RecordDict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         read(content)
+
+
+UPDATE = {"output.weight": np.array([[1, -2, 3], [0, 0, 0]], np.float32), "output.bias": np.ones(2, np.float32)}
+
+
+@pytest.mark.parametrize("update_format", ["bfloat16", "int8"])
+def test_an_encoded_update_survives_the_wire(update_format: str) -> None:
+    content = across(with_arrays(encode(UPDATE, update_format)))
+    reply = read_reply(content, round_number=4, subnet=1, shapes=SHAPES, update_format=update_format)
+    assert set(reply.parameters) == set(UPDATE)
+    for name, values in reply.parameters.items():
+        assert values.dtype == np.float32
+        np.testing.assert_allclose(values, UPDATE[name], atol=3 / 254)
+
+
+def test_an_order_asks_for_a_format_and_says_nothing_of_the_default() -> None:
+    asked = replace(ORDER, update=UpdateEncoding("int8", True, 3))
+    assert read_order(across(content_of_order(asked))).update == asked.update
+    assert "update-format" not in content_of_order(ORDER).config_records["config"]
+
+
+@pytest.mark.parametrize(
+    ("update_format", "changes", "words"),
+    [
+        ("int8", {"output.weight.scale": None}, r"missing \['output.weight.scale'\]"),
+        ("int8", {"more": np.zeros(1, np.int8)}, r"unexpected \['more'\]"),
+        ("int8", {"output.weight": UPDATE["output.weight"]}, "output.weight is float32; expected int8"),
+        ("int8", {"output.weight": np.zeros((2, 3), np.uint8)}, "output.weight is uint8; expected int8"),
+        (
+            "int8",
+            {"output.weight": np.zeros((3, 2), np.int8)},
+            r"output.weight is of shape \(3, 2\); expected \(2, 3\)",
+        ),
+        ("int8", {"output.weight": np.full((2, 3), -128, np.int8)}, "the code -128; expected -127 to 127"),
+        (
+            "int8",
+            {"output.bias.scale": np.zeros(2, np.float32)},
+            r"output.bias.scale is of shape \(2,\); expected \(1,\)",
+        ),
+        ("int8", {"output.bias.scale": np.zeros(1)}, "output.bias.scale is float64; expected float32"),
+        ("int8", {"output.bias.scale": np.array([np.nan], np.float32)}, "output.bias.scale holds .* not finite"),
+        ("int8", {"output.bias.scale": np.array([np.inf], np.float32)}, "output.bias.scale holds .* not finite"),
+        (
+            "int8",
+            {"output.bias.scale": np.array([-1.0], np.float32)},
+            "output.bias.scale holds values that are negative",
+        ),
+        ("int8", {"output.bias.scale": np.array([3e38], np.float32)}, "output.bias holds values that are not finite"),
+        ("bfloat16", {"output.bias": np.array([0x7F80, 0], np.uint16)}, "output.bias holds values that are not finite"),
+        ("bfloat16", {"output.bias": np.array([0x7FC0, 0], np.uint16)}, "output.bias holds values that are not finite"),
+        ("bfloat16", {"output.bias": np.zeros(2, np.float16)}, "output.bias is float16; expected uint16"),
+        ("bfloat16", {"output.bias": np.zeros(3, np.uint16)}, r"output.bias is of shape \(3,\); expected \(2,\)"),
+        ("float32", {"output.bias": np.zeros(2, np.uint16)}, "output.bias is uint16; expected float32"),
+    ],
+)
+def test_a_malformed_update_is_refused_with_its_reason(update_format: str, changes: dict, words: str) -> None:
+    arrays = {name: values for name, values in (encode(UPDATE, update_format) | changes).items() if values is not None}
+    with pytest.raises(ValueError, match=words):
+        read_reply(across(with_arrays(arrays)), round_number=4, subnet=1, shapes=SHAPES, update_format=update_format)
 
 
 def test_a_lying_shape_is_found() -> None:

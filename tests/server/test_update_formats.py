@@ -1,0 +1,114 @@
+"""Whole runs under every update format: cohort and ClientApp agree, bytes shrink, the linear term stays."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import Context, Message
+from flwr.clientapp.typing import ClientAppCallable
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+from safetensors.numpy import load_file
+
+from client.app import client_app, train
+from experiments.__main__ import main
+from fl_sparse.config import RunConfig
+from fl_sparse.training import Namespace
+from server.launch import Launch
+from server.progress import PlainWatcher
+from server.simulation import simulate
+
+SMALL = {
+    "hidden_widths": "24,20",
+    "num_server_rounds": 4,
+    "local_steps": 3,
+    "batch_size": 16,
+    "num_clients": 3,
+    "clients_per_round": 2,
+    "dropout_probability": 0.2,
+}
+
+
+def run(config: RunConfig, out: Path, mods: list | None = None) -> dict[str, np.ndarray]:
+    """Run in this process and return the model; without mods the cohort is trained at once."""
+    made = client_app(mods)
+    simulate(config, Launch(str(out)), out / "run", made, train, Namespace(), PlainWatcher(io.StringIO()))
+    return load_file(out / "run" / "model.safetensors")
+
+
+def another_process(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Have message and state pass through bytes, as they do between a SuperNode and the processes it starts."""
+    message.content = recorddict_from_proto(recorddict_to_proto(message.content))
+    context.state = recorddict_from_proto(recorddict_to_proto(context.state))
+    return call_next(message, context)
+
+
+@pytest.mark.parametrize("update_format", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("feedback", [False, True])
+def test_the_cohort_and_the_client_app_agree(
+    update_format: str, feedback: bool, tiny_encoder: str, tmp_path: Path
+) -> None:
+    if update_format == "float32" and feedback:
+        pytest.skip("float32 loses nothing")
+    config = RunConfig(
+        strategy="heterofl",
+        # One client of a kind: its stack is of one subnet on both paths, and rounding cannot differ.
+        capacities="1,0.6,0.3",
+        encoder=tiny_encoder,
+        update_format=update_format,
+        error_feedback=feedback,
+        **SMALL,
+    )
+    models = []
+    for name, mods in (("cohort", None), ("messages", [another_process])):
+        (tmp_path / name).mkdir()
+        models.append(run(config, tmp_path / name, mods))
+    for key, values in models[0].items():
+        np.testing.assert_array_equal(models[1][key], values)
+    if feedback:
+        (tmp_path / "plain").mkdir()
+        plain = run(RunConfig(**{**vars(config), "error_feedback": False}), tmp_path / "plain")
+        assert any((plain[key] != values).any() for key, values in models[0].items())
+
+
+def test_int8_brings_a_quarter_of_the_bytes_up_and_as_many_down(tiny_encoder: str, tmp_path: Path) -> None:
+    counted = {}
+    for update_format in ("float32", "bfloat16", "int8"):
+        keys = {"encoder": tiny_encoder, "strategy": "fedavg", "hidden-widths": "300,300", "num-server-rounds": 1}
+        keys |= {"local-steps": 1, "update-format": update_format, "init": "ridge"}
+        overrides = [part for key, value in keys.items() for part in ("-c", f"{key}={value}")]
+        assert main(["run", *overrides, "--out", str(tmp_path), "--name", update_format]) == 0
+        lines = (tmp_path / update_format / "metrics.jsonl").read_text().splitlines()
+        counted[update_format] = json.loads(lines[-1])
+    up = {key: record["bytes_up"] for key, record in counted.items()}
+    assert 0.5 < up["bfloat16"] / up["float32"] < 0.505
+    # A scale is 4 bytes a row, and the first layer's rows are of 32 features only.
+    assert 0.25 < up["int8"] / up["float32"] < 0.275
+    # Down, an order says what it wants in some 50 bytes.
+    assert counted["int8"]["bytes_down"] == pytest.approx(counted["float32"]["bytes_down"], rel=1e-3)
+    models = [load_file(tmp_path / key / "model.safetensors") for key in up]
+    for model in models[1:]:
+        np.testing.assert_array_equal(model["skip.weight"], models[0]["skip.weight"])
+        for key, values in models[0].items():
+            # Adam's first step moves a weight by 0.001 at most; int8 rounds to a 254th of that, bfloat16 to a 256th.
+            np.testing.assert_allclose(model[key], values, rtol=0, atol=0.001 / 254 + 1e-7)
+
+
+def test_going_on_from_a_checkpoint_starts_residuals_from_zero_and_repeats(tiny_encoder: str, tmp_path: Path) -> None:
+    keys = {"encoder": tiny_encoder, "strategy": "fedavg", "hidden-widths": "12,10", "num-server-rounds": 4}
+    keys |= {"local-steps": 2, "num-clients": 2, "update-format": "int8", "error-feedback": "true"}
+    overrides = [part for key, value in keys.items() for part in ("-c", f"{key}={value}")]
+    models = []
+    for name in ("one", "other"):
+        assert main(["run", *overrides, "--out", str(tmp_path), "--name", name]) == 0
+        folder = tmp_path / name
+        for later in (3, 4):
+            (folder / "checkpoints" / f"round-{later:06d}.safetensors").unlink()
+        (folder / "summary.json").unlink()
+        assert main(["run", "--resume", str(folder)]) == 0
+        models.append(load_file(folder / "model.safetensors"))
+    for key, values in models[0].items():
+        np.testing.assert_array_equal(models[1][key], values)
