@@ -1,4 +1,4 @@
-"""``python -m experiments COMMAND``: run a federation, compare several, report on them or draw them."""
+"""``python -m experiments COMMAND``: run a federation, compare several, report on them, draw them, or time it all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from experiments import closed_form, run
+from experiments.bench import command as bench
 from experiments.compare import command as compare
 from experiments.figure import command as figure
 from experiments.report import command as report
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("report", report),
         ("figure", figure),
         ("closed-form", closed_form),
+        ("bench", bench),
     ):
         command = commands.add_parser(
             name,

@@ -1,0 +1,1 @@
+"""Benchmarks: what a round, an encoding, a message and a start cost, as ratios measured in one run."""

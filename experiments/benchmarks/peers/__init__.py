@@ -1,0 +1,1 @@
+"""The same federated job in other tools; see docs/benchmarks.md."""
