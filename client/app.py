@@ -14,6 +14,7 @@ from client.held_data import HeldData, held_data, training_rows
 from client.residual import keep_residual, kept_residual
 from fl_sparse import __version__
 from fl_sparse.closed_form import gram_of
+from fl_sparse.data.client_rows import ClientRows
 from fl_sparse.error_feedback import encode_update
 from fl_sparse.errors import InputError
 from fl_sparse.evaluation import evaluate_table
@@ -22,6 +23,7 @@ from fl_sparse.features.moments import Standardizer
 from fl_sparse.federation import local_moments
 from fl_sparse.local_training import LocalData, train_locally
 from fl_sparse.mlp import MLPSpec
+from fl_sparse.shard.size import training_bytes
 from fl_sparse.training.namespace import Namespace
 from fl_sparse.wire import (
     content_of_description,
@@ -55,7 +57,7 @@ def _answers(answer: Answer) -> Callable[[Message, Context], Message]:
 def describe(message: Message, context: Context) -> RecordDict:
     """Answer round 0's question: who this node is, how much it holds, and the moments of its features."""
     data = _held(context)
-    rows = data.rows.training
+    rows, shard = data.rows.training, data.table.shard
     return content_of_description(
         ClientDescription(
             partition_id=data.partition_id,
@@ -65,6 +67,7 @@ def describe(message: Message, context: Context) -> RecordDict:
             capacity=data.capacity,
             moments=local_moments(data.table, rows),
             version=__version__,
+            shard_bytes=None if shard is None else int(training_bytes(shard, ClientRows.of([rows]))[0]),
         )
     )
 

@@ -27,6 +27,8 @@ class ClientDescription:
     moments: Moments
     """Of its F features over all its training images and their views, in float64."""
     version: str
+    shard_bytes: int | None = None
+    """What its training images weigh as a shard (`fl_sparse.shard.size`); None where it holds features alone."""
 
 
 @dataclass(frozen=True)

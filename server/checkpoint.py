@@ -1,7 +1,7 @@
 """Checkpoints: all that a run needs to go on exactly, after each round, whole or absent.
 
 Every draw follows from the configuration and the round, so weights, the frozen standardizer and the server optimiser's
-moments are the whole state.
+moments are the whole state; the clients' accuracies at the round chosen so far wait here for the summary.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,10 @@ from fl_sparse.errors import InputError
 from fl_sparse.exchange import Parameters
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.whole_file import write_whole
+from server.client_accuracy import ClientAccuracy
 
 KEPT = 3
-WEIGHTS, STANDARDIZER, SERVER = "weights.", "standardizer.", "server."
+WEIGHTS, STANDARDIZER, SERVER, CLIENTS = "weights.", "standardizer.", "server.", "clients."
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,15 @@ class Checkpoint:
     classes: tuple[str, ...]
     moments: Mapping[str, Parameters] = field(default_factory=dict, repr=False)
     """Of the server optimiser, by moment and parameter; none before the first round and under plain averaging."""
+    by_client: ClientAccuracy | None = field(default=None, repr=False)
+    """At the round chosen so far, if it is known."""
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, kept: int = KEPT) -> Path:
     """Write a checkpoint atomically and drop all but the last few."""
-    tensors = {WEIGHTS + name: np.ascontiguousarray(values) for name, values in checkpoint.parameters.items()}
+    tensors: dict[str, NDArray[Any]] = {
+        WEIGHTS + name: np.ascontiguousarray(values) for name, values in checkpoint.parameters.items()
+    }
     if checkpoint.standardizer is not None:
         tensors[STANDARDIZER + "mean"] = checkpoint.standardizer.mean
         tensors[STANDARDIZER + "inverse_std"] = checkpoint.standardizer.inverse_std
@@ -47,6 +53,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, kept: int = KEPT) -
         tensors |= {f"{SERVER}{moment}.{name}": np.ascontiguousarray(values) for name, values in held.items()}
     path = folder / f"round-{checkpoint.round:06d}.safetensors"
     metadata = {"round": str(checkpoint.round), "classes": "\n".join(checkpoint.classes)}
+    if (found := checkpoint.by_client) is not None:
+        tensors |= {CLIENTS + "ids": found.clients, CLIENTS + "accuracy": found.accuracy}
+        metadata |= {"clients-round": str(found.round), "clients-of": found.of}
     write_whole(path, save(tensors, metadata=metadata))
     for old in sorted(folder.glob("round-*.safetensors"))[:-kept]:
         old.unlink(missing_ok=True)
@@ -64,8 +73,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="np") as stored:
             metadata = stored.metadata() or {}
-            tensors: dict[str, NDArray[np.float32]] = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            tensors: dict[str, NDArray[Any]] = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         number = int(metadata["round"])
+        by_client = None
+        if "clients-round" in metadata:
+            ids, accuracy = tensors[CLIENTS + "ids"], tensors[CLIENTS + "accuracy"]
+            by_client = ClientAccuracy(int(metadata["clients-round"]), metadata["clients-of"], ids, accuracy)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"checkpoint {path} cannot be read: {error}") from None
     weights = {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}
@@ -77,7 +90,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if key.startswith(SERVER):
             moment, _, name = key.removeprefix(SERVER).partition(".")
             moments[moment][name] = value
-    return Checkpoint(number, weights, standardizer, tuple(metadata["classes"].split("\n")), dict(moments))
+    return Checkpoint(number, weights, standardizer, tuple(metadata["classes"].split("\n")), dict(moments), by_client)
 
 
 def latest_checkpoint(folder: Path) -> Checkpoint | None:

@@ -14,6 +14,7 @@ from fl_sparse.exchange import TrainOrder, TrainReply
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.federation import TrainingTable, federation_moments, local_rows, standardized
 from fl_sparse.local_training import LocalData, train_locally
+from fl_sparse.shard.size import training_bytes
 from fl_sparse.training.namespace import Namespace
 from server.population import Population
 
@@ -41,6 +42,7 @@ class Cohort:
             classes=table.classes,
             capacity_of=self._config.capacity_of,
             moments=lambda: federation_moments(table, self._parts),
+            shard_bytes=None if table.shard is None else training_bytes(table.shard, self._parts),
         )
 
     def __call__(self, orders: Sequence[TrainOrder], clients: Sequence[int]) -> list[TrainReply]:

@@ -38,6 +38,8 @@ class Population(Mapping[int, ClientDescription]):
         Partition id -> capacity.
     moments
         Returns the moments of all clients' features, merged in the order of the partition ids.
+    shard_bytes
+        What each client's training images weigh as a shard, int64 (M,); None if there are features alone.
     """
 
     nodes: range
@@ -47,6 +49,7 @@ class Population(Mapping[int, ClientDescription]):
     classes: tuple[str, ...]
     capacity_of: Callable[[int], float] = field(repr=False)
     moments: Callable[[], Moments] = field(repr=False)
+    shard_bytes: NDArray[np.int64] | None = field(default=None, repr=False)
 
     def __getitem__(self, node: int) -> ClientDescription:
         try:
@@ -70,8 +73,10 @@ class Population(Mapping[int, ClientDescription]):
         Of what differs between clients, only whole numbers change a message's size, and these only by their lengths in
         bits: one client of each kind is written out.
         """
-        lengths = np.stack([_bit_lengths(np.arange(len(self))), _bit_lengths(self.sizes)], axis=1)
-        lengths = np.concatenate([lengths, _bit_lengths(self.sizes * self.views)[:, None]], axis=1)
+        whole = [np.arange(len(self)), self.sizes, self.sizes * self.views]
+        if self.shard_bytes is not None:
+            whole.append(self.shard_bytes)
+        lengths = np.stack([_bit_lengths(numbers) for numbers in whole], axis=1)
         _, first, kind = np.unique(lengths, axis=0, return_index=True, return_inverse=True)
         weights = [self._reply_bytes(client) for client in first.tolist()]
         return np.array(weights, dtype=np.int64)[kind.reshape(-1)]
@@ -90,6 +95,7 @@ class Population(Mapping[int, ClientDescription]):
             capacity=self.capacity_of(client),
             moments=moments,
             version=__version__,
+            shard_bytes=None if self.shard_bytes is None else int(self.shard_bytes[client]),
         )
 
     @functools.cached_property

@@ -76,6 +76,15 @@ def from_json(values: Mapping[str, Any], *, source: str) -> RoundRecord:
         raise InputError(f"{source}: no round record: {error}") from None
 
 
+def chosen_record(records: Sequence[RoundRecord]) -> RoundRecord | None:
+    """Return the round with the best validation accuracy, the earliest of equals; None if none was evaluated."""
+    return max(_evaluated(records), key=lambda record: (record.chosen_on, -record.round), default=None)
+
+
+def _evaluated(records: Sequence[RoundRecord]) -> list[RoundRecord]:
+    return [record for record in records if record.chosen_on is not None and record.reported is not None]
+
+
 def summarize(records: Sequence[RoundRecord]) -> dict[str, Any]:
     """Return the run's summary.
 
@@ -83,8 +92,8 @@ def summarize(records: Sequence[RoundRecord]) -> dict[str, Any]:
     ``final_accuracy`` and ``best_accuracy`` stand beside it (never choose by the latter: it looks at the test set).
     Bytes and FLOPs are sums over rounds, weights means over the rounds that trained, None where no record counts them.
     """
-    evaluated = [record for record in records if record.chosen_on is not None and record.reported is not None]
-    chosen = max(evaluated, key=lambda record: (record.chosen_on, -record.round), default=None)
+    evaluated = _evaluated(records)
+    chosen = chosen_record(records)
     simulated = [record.simulated_seconds for record in records if record.simulated_seconds is not None]
     served = any(record.test_accuracy is not None for record in records)
     return {

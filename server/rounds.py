@@ -18,16 +18,20 @@ from flwr.serverapp import Grid
 from fl_sparse.config import RunConfig
 from fl_sparse.data.partition_picture import draw_partition
 from fl_sparse.errors import InputError
+from fl_sparse.evaluation import Score
 from fl_sparse.exchange import ClientDescription, Parameters
 from fl_sparse.federation import HeldOut
 from fl_sparse.mlp import MLPSpec, init_parameters
 from fl_sparse.wire import array_record, parameters_of
+from server.accounting import cost_entries
 from server.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from server.client_accuracy import ClientAccuracy, by_client, summary_entries
+from server.client_table import ClientTable, client_table, write_clients
 from server.evaluation import Examination, examination
 from server.model_files import write_models
 from server.picture import draw_accuracy
 from server.question import Answers, ask_nodes, federation_standardizer, wait_for_nodes
-from server.records import RoundRecord, summarize
+from server.records import RoundRecord, chosen_record, summarize
 from server.ridge_start import ridge_start
 from server.run_folder import RunFolder, read_records, rewrite_records, write_record, write_summary
 from strategies.deadline import check_deadline
@@ -102,8 +106,10 @@ def run_rounds(
             "or their names or order differ"
         )
     folder = open_folder()
-    if tables is not None:
-        _draw_split(folder, tables, answers)
+    clients = client_table(answers.clients, tables)
+    write_clients(folder.clients_file, clients)
+    if tables is not None and clients.labels is not None:
+        draw_partition(tables.split.labels, tables.split.parts, clients.classes, folder.split_file)
     start = _start(folder, config, initial, answers)
     state = start.checkpoint
     examine = examination(spec, tables, state.standardizer) if tables is not None else None
@@ -124,22 +130,26 @@ def run_rounds(
                 bytes_up=answers.bytes_up + closed.bytes_up,
             )
         state = replace(state, parameters=strategy.initial(state.parameters))
-        records = [_first_record(state, answers, examine, _simulated(config, phases))]
+        record, found = _first_round(state, answers, clients, examine, _simulated(config, phases))
+        records, state = [record], replace(state, by_client=found)
         write_record(folder, records[0])
         save_checkpoint(folder.checkpoints, state)
     watcher.round(records[-1], config.num_server_rounds)
     write_seconds = 0.0
     for number in range(state.round + 1, config.num_server_rounds + 1):
-        parameters, record = _round(grid, config, strategy, state.parameters, examine, number, write_seconds)
+        parameters, record, found = _round(
+            grid, config, strategy, clients, state.parameters, examine, number, write_seconds
+        )
         began = time.perf_counter()
-        state = Checkpoint(number, parameters, state.standardizer, state.classes, strategy.moments)
+        records.append(record)
+        accuracies = found if chosen_record(records) is record else state.by_client
+        state = Checkpoint(number, parameters, state.standardizer, state.classes, strategy.moments, accuracies)
         # The record first: going on from a checkpoint drops later records, but could not make up a missing one.
         write_record(folder, record)
         save_checkpoint(folder.checkpoints, state)
         write_seconds = time.perf_counter() - began
-        records.append(record)
         watcher.round(record, config.num_server_rounds)
-    return _finish(folder, config, state, records)
+    return _finish(folder, config, state, clients, records)
 
 
 def _one_of_each_capacity(clients: Iterable[ClientDescription]) -> list[ClientDescription]:
@@ -150,14 +160,6 @@ def _one_of_each_capacity(clients: Iterable[ClientDescription]) -> list[ClientDe
         if client.partition_id < known.partition_id:
             first[client.capacity] = client
     return sorted(first.values(), key=lambda client: client.partition_id)
-
-
-def _draw_split(folder: RunFolder, tables: HeldOut, answers: Answers) -> None:
-    """Draw the split, unless devices hold images of their own, of which the server knows nothing."""
-    described = sorted(answers.clients.values(), key=lambda client: client.partition_id)
-    parts = tables.split.parts
-    if [client.num_examples for client in described] == parts.sizes.tolist():
-        draw_partition(tables.split.labels, parts, described[0].classes, folder.split_file)
 
 
 def _start(folder: RunFolder, config: RunConfig, initial: Parameters, answers: Answers) -> Start:
@@ -191,12 +193,16 @@ def _simulated(config: RunConfig, phases: Sequence[Mapping[int, tuple[int, int]]
     )
 
 
-def _first_record(
-    state: Checkpoint, answers: Answers, examine: Examination | None, simulated_seconds: float | None
-) -> RoundRecord:
+def _first_round(
+    state: Checkpoint,
+    answers: Answers,
+    clients: ClientTable,
+    examine: Examination | None,
+    simulated_seconds: float | None,
+) -> tuple[RoundRecord, ClientAccuracy | None]:
     began = time.perf_counter()
-    scores = _scores(examine, state.parameters)
-    return RoundRecord(
+    scores = {} if examine is None else examine(state.parameters)
+    record = RoundRecord(
         round=0,
         asked=len(answers.clients),
         answered=len(answers.clients),
@@ -204,19 +210,21 @@ def _first_record(
         bytes_up=answers.bytes_up,
         simulated_seconds=simulated_seconds,
         seconds={"evaluate": time.perf_counter() - began},
-        **scores,
+        **_entries(scores),
     )
+    return record, by_client(0, clients, scores, {})
 
 
 def _round(
     grid: Grid,
     config: RunConfig,
     strategy: SubmodelStrategy,
+    clients: ClientTable,
     parameters: Parameters,
     examine: Examination | None,
     number: int,
     write_seconds: float,
-) -> tuple[Parameters, RoundRecord]:
+) -> tuple[Parameters, RoundRecord, ClientAccuracy | None]:
     times = [time.perf_counter()]
     arrays, nothing = array_record(parameters), ConfigRecord()
     messages = list(strategy.configure_train(number, arrays, nothing, grid))
@@ -227,11 +235,13 @@ def _round(
     arrays = arrays if aggregated is None else aggregated
     parameters = parameters_of(arrays)
     times.append(time.perf_counter())
-    scores: dict[str, Any] = {}
+    scores: Mapping[str, Score] = {}
+    opinion: MetricRecord | None = None
     if number % config.evaluate_every == 0 or number == config.num_server_rounds:
         questions = list(strategy.configure_evaluate(number, arrays, nothing, grid))
         opinions = list(grid.send_and_receive(questions, timeout=config.reply_timeout)) if questions else []
-        scores = _scores(examine, parameters) | _opinion(strategy.aggregate_evaluate(number, opinions))
+        scores = {} if examine is None else examine(parameters)
+        opinion = strategy.aggregate_evaluate(number, opinions)
     times.append(time.perf_counter())
     report = strategy.report
     phases = np.diff(times).tolist()
@@ -255,17 +265,16 @@ def _round(
         # Writing is known only after the record: this is the round before's.
         seconds=dict(zip(("configure", "train", "aggregate", "evaluate"), phases, strict=True))
         | {"write": write_seconds},
-        **scores,
+        **_entries(scores),
+        **_opinion(opinion),
     )
-    return parameters, record
+    return parameters, record, by_client(number, clients, scores, report.evaluations)
 
 
-def _scores(examine: Examination | None, parameters: Parameters) -> dict[str, Any]:
-    if examine is None:
-        return {}
+def _entries(scores: Mapping[str, Score]) -> dict[str, Any]:
     return {
         f"{name}_{measure}": getattr(score, measure)
-        for name, score in examine(parameters).items()
+        for name, score in scores.items()
         for measure in ("accuracy", "loss")
     }
 
@@ -276,9 +285,11 @@ def _opinion(metrics: MetricRecord | None) -> dict[str, Any]:
     return {"clients_accuracy": metrics["accuracy"], "clients_loss": metrics["loss"]}
 
 
-def _finish(folder: RunFolder, config: RunConfig, state: Checkpoint, records: list[RoundRecord]) -> dict[str, Any]:
+def _finish(
+    folder: RunFolder, config: RunConfig, state: Checkpoint, clients: ClientTable, records: list[RoundRecord]
+) -> dict[str, Any]:
     write_models(folder, config, state)
     draw_accuracy(records, folder.picture_file, title=folder.path.name)
-    summary = summarize(records)
+    summary = summarize(records) | cost_entries(records, clients, state.parameters) | summary_entries(state.by_client)
     write_summary(folder, summary)
     return summary

@@ -60,6 +60,11 @@ class RunFolder:
         return self.path / "split.png"
 
     @property
+    def clients_file(self) -> Path:
+        """Who takes part and what each holds."""
+        return self.path / "clients.json"
+
+    @property
     def picture_file(self) -> Path:
         """Accuracy by round."""
         return self.path / "accuracy.png"

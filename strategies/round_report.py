@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from fl_sparse.exchange import EvaluationReply
 from fl_sparse.workload import Workload
 
 
@@ -26,6 +27,8 @@ class RoundReport:
     reasons: list[str] = field(default_factory=list)
     late: int = 0
     simulated_seconds: float | None = None
+    evaluations: dict[int, EvaluationReply] = field(default_factory=dict, repr=False)
+    """By partition id, when clients evaluate."""
 
     @property
     def lost(self) -> int:

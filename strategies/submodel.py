@@ -190,7 +190,10 @@ class SubmodelStrategy(Strategy):
         if not answers:
             return None
         # Sorted by client, since a sum's bits depend on its order.
-        ordered = [answers[node] for node in self._reachable(set(answers))]
+        self.report.evaluations = {
+            self.clients[node].partition_id: answers[node] for node in self._reachable(set(answers))
+        }
+        ordered = list(self.report.evaluations.values())
         total = sum(answer.num_examples for answer in ordered)
         accuracy = sum(answer.num_examples * answer.accuracy for answer in ordered) / total
         loss = sum(answer.num_examples * answer.loss for answer in ordered) / total

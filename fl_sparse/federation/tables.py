@@ -38,11 +38,15 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """Features float32 (V, n, F) with labels int64 (n,); F = D, or 2 D with both poolings."""
+    """Features float32 (V, n, F) with labels int64 (n,); F = D, or 2 D with both poolings.
+
+    ``shard`` holds the images they were computed from, memory-mapped; None if they are from elsewhere.
+    """
 
     features: NDArray[np.float32] = field(repr=False)
     labels: Rows = field(repr=False)
     classes: tuple[str, ...]
+    shard: ImageShard | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,7 @@ def table_of_shard(
         features = stored_features(folder, key, compute)
     except OSError as error:
         raise InputError(f"store {folder}: {error}; FL_SPARSE_STORE may name another folder") from None
-    return FeatureTable(pool(features, config.pooling), np.asarray(shard.labels), tuple(shard.header.classes))
+    return FeatureTable(pool(features, config.pooling), np.asarray(shard.labels), tuple(shard.header.classes), shard)
 
 
 def _shard(

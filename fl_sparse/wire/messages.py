@@ -37,6 +37,8 @@ def content_of_description(description: ClientDescription) -> RecordDict:
         "moments-m2": _float64_bytes(description.moments.m2),
         "version": description.version,
     }
+    if description.shard_bytes is not None:
+        config["shard-bytes"] = description.shard_bytes
     return RecordDict({CONFIG: ConfigRecord(config)})
 
 
@@ -66,6 +68,7 @@ def read_description(content: RecordDict) -> ClientDescription:
             capacity=float(config["capacity"]),  # type: ignore[arg-type]
             moments=moments,
             version=str(config["version"]),
+            shard_bytes=int(config["shard-bytes"]) if "shard-bytes" in config else None,  # type: ignore[arg-type]
         )
     except KeyError as error:
         raise ValueError(f"the description lacks {error.args[0]!r}") from None
@@ -73,6 +76,8 @@ def read_description(content: RecordDict) -> ClientDescription:
         raise ValueError(f"the description is malformed: {error}") from None
     if described.partition_id < 0 or not 0.0 < described.capacity <= 1.0:
         raise ValueError(f"partition-id = {described.partition_id} or capacity = {described.capacity} is out of range")
+    if (described.shard_bytes or 0) < 0:
+        raise ValueError(f"shard-bytes = {described.shard_bytes}; expected 0 or more")
     if moments.mean.shape != (features,) or moments.m2.shape != (features,):
         raise ValueError(f"the moments are of {moments.mean.size} features; expected {features}")
     if not (np.isfinite(moments.mean).all() and np.isfinite(moments.m2).all()):

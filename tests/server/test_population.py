@@ -54,25 +54,36 @@ def test_moments_of_large_clients_are_taken_in_the_same_blocks() -> None:
     assert federation_moments(made, parts).m2.tobytes() == expected.m2.tobytes()
 
 
-def population(sizes: list[int], views: int = 1) -> Population:
+def population(sizes: list[int], views: int = 1, shard_bytes: np.ndarray | None = None) -> Population:
     none = Moments(1, np.zeros(5), np.zeros(5))
     nodes = range(FIRST_NODE_ID, FIRST_NODE_ID + len(sizes))
     return Population(
-        nodes, np.array(sizes), views, 5, CLASSES, RunConfig(capacities="1,0.5").capacity_of, lambda: none
+        nodes, np.array(sizes), views, 5, CLASSES, RunConfig(capacities="1,0.5").capacity_of, lambda: none, shard_bytes
     )
 
 
 @given(
     st.lists(st.one_of(st.integers(1, 300), st.integers(8000, 9000), st.integers(2**20, 2**21)), min_size=1),
     st.integers(1, 8),
+    st.booleans(),
 )
-def test_descriptions_weigh_what_each_would_on_the_wire(sizes: list[int], views: int) -> None:
-    everyone, rng = population(sizes, views), np.random.default_rng(0)
+def test_descriptions_weigh_what_each_would_on_the_wire(sizes: list[int], views: int, weighed: bool) -> None:
+    shard_bytes = np.array(sizes) * 49_999 if weighed else None
+    everyone, rng = population(sizes, views, shard_bytes), np.random.default_rng(0)
     for client, weight in enumerate(everyone.reply_bytes()):
         moments = Moments(sizes[client] * views, rng.normal(size=5), rng.normal(size=5))
         capacity = (1.0, 0.5)[client % 2]
         described = everyone[FIRST_NODE_ID + client]
-        own = ClientDescription(client, sizes[client], 5, CLASSES, capacity, moments, described.version)
+        own = ClientDescription(
+            client,
+            sizes[client],
+            5,
+            CLASSES,
+            capacity,
+            moments,
+            described.version,
+            49_999 * sizes[client] if weighed else None,
+        )
         assert weight == wire_bytes(content_of_description(own))
 
 

@@ -96,6 +96,8 @@ def test_a_description_survives_the_wire() -> None:
     np.testing.assert_array_equal(received.moments.mean, DESCRIPTION.moments.mean)
     np.testing.assert_array_equal(received.moments.m2, DESCRIPTION.moments.m2)
     assert replace(received, moments=DESCRIPTION.moments) == DESCRIPTION
+    weighed = replace(DESCRIPTION, shard_bytes=3_000_000_000)
+    assert read_description(across(content_of_description(weighed))).shard_bytes == 3_000_000_000
 
 
 def test_a_malformed_description_is_named() -> None:
@@ -115,6 +117,8 @@ def test_a_malformed_description_is_named() -> None:
     broken = Moments(30, np.array([np.nan, 1, 1]), np.ones(3))
     with pytest.raises(ValueError, match="not finite"):
         read_description(content_of_description(replace(DESCRIPTION, moments=broken)))
+    with pytest.raises(ValueError, match="shard-bytes = -1; expected 0 or more"):
+        read_description(content_of_description(replace(DESCRIPTION, shard_bytes=-1)))
 
 
 def test_a_good_reply_is_read() -> None:

@@ -1,0 +1,105 @@
+"""How well the global model does for each client, at the round that the run's accuracy is of.
+
+Where clients evaluate, a client's accuracy is that of the images it kept back. Where the server evaluates and knows the
+split, it is the accuracy on the server's test images by class, weighted by the client's labels: Σ_c p_k(c)·acc_c, where
+p_k(c) is the share of class c among client k's training images. It knows a client's classes, not its images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_sparse.evaluation import Score
+from fl_sparse.exchange import EvaluationReply
+from server.client_table import ClientTable
+
+MOST_LISTED = 1000
+"""Clients that the summary still lists one by one; of more it holds the percentiles."""
+ENTRIES = ("client_accuracy_min", "client_accuracy_p10", "client_accuracy_median", "client_accuracy")
+KEPT_BACK, BY_LABELS = "images that each client kept back", "test images, weighted by each client's labels"
+
+
+@dataclass(frozen=True, eq=False)
+class ClientAccuracy:
+    """Accuracies after a round.
+
+    Parameters
+    ----------
+    round
+        The round.
+    of
+        What they are accuracies of: `KEPT_BACK` or `BY_LABELS`.
+    clients
+        int64 (M,), partition ids, ascending.
+    accuracy
+        float64 (M,), fractions; NaN for a client that did not answer, or whose classes have no test image.
+    """
+
+    round: int
+    of: str
+    clients: NDArray[np.int64] = field(repr=False)
+    accuracy: NDArray[np.float64] = field(repr=False)
+
+
+def by_client(
+    number: int, clients: ClientTable, scores: Mapping[str, Score], evaluations: Mapping[int, EvaluationReply]
+) -> ClientAccuracy | None:
+    """Return the clients' accuracies after a round, None where neither they nor the server can tell.
+
+    Parameters
+    ----------
+    number
+        The round.
+    clients
+        Who takes part.
+    scores
+        The server's own, by the images' name (``test``).
+    evaluations
+        What clients answered, by partition id.
+    """
+    ids = clients.clients
+    if evaluations:
+        said = [evaluations[client].accuracy if client in evaluations else np.nan for client in ids.tolist()]
+        return ClientAccuracy(number, KEPT_BACK, ids, np.array(said, dtype=np.float64))
+    if "test" in scores and clients.labels is not None:
+        return ClientAccuracy(number, BY_LABELS, ids, weighted_by_labels(scores["test"], clients.labels))
+    return None
+
+
+def weighted_by_labels(score: Score, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return Σ_c p_k(c)·acc_c, float64 (M,), over the classes that the score's images show.
+
+    Parameters
+    ----------
+    score
+        Of the server's test images, by one model or each client's own.
+    labels
+        int64 (M, C): training images of each class that each client holds.
+    """
+    seen = score.examples_by_class > 0
+    accuracy = score.correct_by_class[:, seen] / score.examples_by_class[seen]
+    weights = labels[:, seen]
+    total = weights.sum(axis=1)
+    found: NDArray[np.float64] = np.full(len(labels), np.nan)
+    np.divide((weights * accuracy).sum(axis=1), total, out=found, where=total > 0)
+    return found
+
+
+def summary_entries(found: ClientAccuracy | None) -> dict[str, Any]:
+    """Return the entries of a run's summary: the distribution, and each client's accuracy where they are not many."""
+    known = np.empty(0) if found is None else found.accuracy[~np.isnan(found.accuracy)]
+    if found is None or not len(known):
+        return dict.fromkeys(ENTRIES)
+    listed: dict[str, Any] = {"round": found.round, "of": found.of, "number": len(known)}
+    if len(found.clients) <= MOST_LISTED:
+        listed["clients"] = found.clients.tolist()
+        listed["accuracy"] = [None if np.isnan(value) else value for value in found.accuracy.tolist()]
+    else:
+        listed["percentiles"] = np.percentile(known, np.arange(101)).tolist()
+    low, tenth, middle = np.percentile(known, [0, 10, 50]).tolist()
+    return dict(zip(ENTRIES, (low, tenth, middle, listed), strict=True))
