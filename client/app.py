@@ -87,11 +87,13 @@ def train(message: Message, context: Context) -> RecordDict:
 
 @_answers
 def gram(message: Message, context: Context) -> RecordDict:
-    """Answer with the Gram matrices of this node's features, for a closed-form start."""
+    """Answer with the Gram matrices of this node's features, or the sums of each class, for a closed form."""
     data = _held(context)
-    features, labels = training_rows(data, read_gram_question(message.content))
+    standardizer, class_sums = read_gram_question(message.content)
+    features, labels = training_rows(data, standardizer)
     views = data.table.features.shape[0]
-    return content_of_gram(gram_of(features, np.tile(labels, views), len(data.table.classes)))
+    sums = gram_of(features, np.tile(labels, views), len(data.table.classes), class_sums=class_sums)
+    return content_of_gram(sums)
 
 
 @_answers

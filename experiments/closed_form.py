@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments.recipes import find_recipe
-from fl_sparse.closed_form import class_means, gram_of, ridge
+from fl_sparse.closed_form import accuracy, best_penalty, gram_of, nearest_mean, ridge
 from fl_sparse.config import RunConfig, from_mapping, to_mapping
 from fl_sparse.config_text import parse_override
 from fl_sparse.errors import InputError
@@ -22,7 +22,6 @@ from fl_sparse.federation import FeatureTable, held_out_tables, standardized, tr
 from fl_sparse.whole_file import write_whole
 
 SUMMARY = "ridge regression and nearest class mean on a recipe's features"
-PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 
 
 def epilog() -> str:
@@ -68,15 +67,9 @@ def fit(config: RunConfig) -> dict[str, float]:
     gram = gram_of(features, labels, len(table.classes))
     validation, test = standardized(held_out.validation, standardizer), standardized(held_out.test, standardizer)
 
-    def accuracy(weight: np.ndarray, bias: np.ndarray, inputs: np.ndarray, expected: np.ndarray) -> float:
-        return float(((inputs @ weight.T + bias).argmax(axis=1) == expected).mean())
-
-    fits = {penalty: ridge(gram, penalty) for penalty in PENALTIES}
-    penalty = max(PENALTIES, key=lambda one: accuracy(*fits[one], validation, held_out.validation.labels))
-    means = class_means(gram)
+    penalty = best_penalty(gram, validation, held_out.validation.labels)
     return {
-        "ridge": accuracy(*fits[penalty], test, held_out.test.labels),
+        "ridge": accuracy(*ridge(gram, penalty), test, held_out.test.labels),
         "penalty": penalty,
-        # ‖x − m‖² is smallest where m·x − ‖m‖²/2 is largest.
-        "class_mean": accuracy(means, -0.5 * np.square(means).sum(axis=1), test, held_out.test.labels),
+        "class_mean": accuracy(*nearest_mean(gram), test, held_out.test.labels),
     }

@@ -18,7 +18,7 @@ from server.network import CONNECTION, SuperLink, end_process_group, executable,
 from server.rounds import Watcher
 from server.run_folder import RunFolder, read_records
 from server.simulation import DEFAULT_CLIENTS
-from strategies.registry import check_distributed
+from strategies.registry import check_distributed, effective
 
 ROOT = Path(__file__).resolve().parent.parent
 POLL_SECONDS = 0.25
@@ -44,7 +44,7 @@ def run(config: RunConfig, launch: Launch, path: Path, watcher: Watcher) -> dict
         with own_superlink(Path(scratch) / "home", simulation=True) as superlink:
             command = [executable("flwr"), "run", str(ROOT), CONNECTION, "--stream", "--run-config", str(settings)]
             command += ["--federation-config", f"num-supernodes={clients} client-resources-num-cpus=1"]
-            _watch(command, superlink, RunFolder(path), config, watcher)
+            _watch(command, superlink, RunFolder(path), effective(config).num_server_rounds, watcher)
     return json.loads(RunFolder(path).summary_file.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
@@ -54,7 +54,7 @@ def _launch_values(launch: Launch, path: Path) -> dict[str, str]:
     return {"out": str(path.parent), "name": path.name, "resume": ""}
 
 
-def _watch(command: list[str], superlink: SuperLink, folder: RunFolder, config: RunConfig, watcher: Watcher) -> None:
+def _watch(command: list[str], superlink: SuperLink, folder: RunFolder, rounds: int, watcher: Watcher) -> None:
     """Run ``flwr run --stream`` to its end; it exits with 0 even when the run failed, so the folder decides."""
     known = len(read_records(folder))
     log = superlink.log.with_name("run.log")
@@ -67,7 +67,7 @@ def _watch(command: list[str], superlink: SuperLink, folder: RunFolder, config: 
             ended = process.poll() is not None or folder.summary_file.exists()
             records = read_records(folder)
             for record in records[known:]:
-                watcher.round(record, config.num_server_rounds)
+                watcher.round(record, rounds)
             known = max(known, len(records))
             if ended:
                 break

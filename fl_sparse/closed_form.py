@@ -15,24 +15,34 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
+SHARPNESS = np.float32(10.0)
+"""Ridge scores lie near 0 and 1; as logits they count ten times."""
+
 
 @dataclass(frozen=True)
 class Gram:
-    """Sums over n examples, with a constant 1 as the last feature: X'X (F+1, F+1) and X'Y (F+1, C), float64."""
+    """Sums over n examples, with a constant 1 as the last feature: X'X (F+1, F+1) and X'Y (F+1, C), float64.
+
+    Where the sums of each class are enough, X'X is (0, 0).
+    """
 
     features: NDArray[np.float64] = field(repr=False)
     labels: NDArray[np.float64] = field(repr=False)
 
 
-def gram_of(features: NDArray[np.float32], labels: NDArray[np.int64], num_classes: int) -> Gram:
-    """Return a client's sums of features (n, F) and labels (n,)."""
+def gram_of(
+    features: NDArray[np.float32], labels: NDArray[np.int64], num_classes: int, *, class_sums: bool = False
+) -> Gram:
+    """Return a client's sums of features (n, F) and labels (n,); with ``class_sums``, X'Y alone."""
     width = features.shape[1] + 1
-    total = Gram(np.zeros((width, width)), np.zeros((width, num_classes)))
+    squares = 0 if class_sums else width
+    total = Gram(np.zeros((squares, squares)), np.zeros((width, num_classes)))
     for start in range(0, len(labels), 4096):
         rows = features[start : start + 4096].astype(np.float64)
         rows = np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
         targets = np.eye(num_classes)[labels[start : start + 4096]]
-        total = Gram(total.features + rows.T @ rows, total.labels + rows.T @ targets)
+        total = Gram(total.features + rows[:, :squares].T @ rows[:, :squares], total.labels + rows.T @ targets)
     return total
 
 
@@ -58,3 +68,36 @@ def class_means(gram: Gram) -> NDArray[np.float64]:
     counts = gram.labels[-1]
     means: NDArray[np.float64] = gram.labels[:-1].T / np.maximum(counts, 1.0)[:, None]
     return means
+
+
+def gram_flops(examples: int, num_features: int, num_classes: int, *, class_sums: bool = False) -> float:
+    """Return the FLOPs of a client's sums: the matrix products of `gram_of`."""
+    width = num_features + 1
+    return 2.0 * examples * width * (num_classes + (0 if class_sums else width))
+
+
+def accuracy(
+    weight: NDArray[np.float64], bias: NDArray[np.float64], features: NDArray[np.float32], labels: NDArray[np.int64]
+) -> float:
+    """Return the share of examples (n, F) that a linear classifier (C, F) and (C,) gives its own label (n,)."""
+    return float(((features @ weight.T + bias).argmax(axis=1) == labels).mean())
+
+
+def best_penalty(gram: Gram, features: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Return the penalty with the best accuracy on validation examples, the first of equals."""
+    return max(PENALTIES, key=lambda penalty: accuracy(*ridge(gram, penalty), features, labels))
+
+
+def ridge_logits(gram: Gram, penalty: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return weight (C, F) and bias (C,) of ridge regression's scores as logits."""
+    weight, bias = ridge(gram, penalty)
+    return SHARPNESS * weight.astype(np.float32), SHARPNESS * bias.astype(np.float32)
+
+
+def nearest_mean(gram: Gram) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return weight (C, F) and bias (C,) whose logits are largest for the nearest class mean m.
+
+    ‖x − m‖² is smallest where m·x − ‖m‖²/2 is largest.
+    """
+    means = class_means(gram)
+    return means, -0.5 * np.square(means).sum(axis=1)

@@ -7,14 +7,14 @@ images are split (Fanì et al., Fed3R, ICML 2024, §3). Logits are then skip + M
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from fl_sparse.closed_form import Gram, add, ridge
+from fl_sparse.closed_form import Gram, add, best_penalty, ridge_logits
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
 from fl_sparse.exchange import ClientDescription, Parameters
@@ -24,9 +24,6 @@ from fl_sparse.wire import content_of_gram_question, read_gram, wire_bytes
 
 log = logging.getLogger("fl_sparse.server")
 
-PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
-SHARPNESS = np.float32(10.0)
-"""Ridge scores lie near 0 and 1; as logits they count ten times."""
 QUIET = np.float32(0.1)
 """The MLP's last layer starts at a tenth, so that the linear term speaks first."""
 
@@ -81,22 +78,13 @@ def ridge_start(
     if len(found) < len(clients):
         log.warning("%d of %d clients are not in the closed-form start", len(clients) - len(found), len(clients))
     gram = add([found[client] for client in sorted(found)])
-    penalty = config.ridge_penalty or _chosen(gram, PENALTIES, tables, standardizer)
-    weight, bias = ridge(gram, penalty)
+    penalty = config.ridge_penalty
+    if not penalty:
+        if tables is None:
+            raise InputError("ridge-penalty = 0.0 is chosen on the server's validation images; it holds none")
+        penalty = best_penalty(gram, standardized(tables.validation, standardizer), tables.validation.labels)
+    weight, bias = ridge_logits(gram, penalty)
     started = {name: values * QUIET if name.startswith("output.") else values for name, values in parameters.items()}
-    started["skip.weight"] = np.ascontiguousarray(SHARPNESS * weight.astype(np.float32))
-    started["skip.bias"] = SHARPNESS * bias.astype(np.float32)
+    started["skip.weight"] = np.ascontiguousarray(weight)
+    started["skip.bias"] = bias
     return RidgeStart(started, penalty, down * len(messages), up, exchanged)
-
-
-def _chosen(gram: Gram, penalties: Sequence[float], tables: HeldOut | None, standardizer: Standardizer | None) -> float:
-    """Return the penalty with the best validation accuracy, the first of equals."""
-    if tables is None:
-        raise InputError("ridge-penalty = 0.0 is chosen on the server's validation images; it holds none")
-    inputs, labels = standardized(tables.validation, standardizer), tables.validation.labels
-
-    def accuracy(penalty: float) -> float:
-        weight, bias = ridge(gram, penalty)
-        return float(((inputs @ weight.T + bias).argmax(axis=1) == labels).mean())
-
-    return max(penalties, key=accuracy)

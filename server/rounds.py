@@ -35,7 +35,7 @@ from server.records import RoundRecord, chosen_record, summarize
 from server.ridge_start import ridge_start
 from server.run_folder import RunFolder, read_records, rewrite_records, write_record, write_summary
 from strategies.deadline import check_deadline
-from strategies.registry import assignment_rule, flower_strategy
+from strategies.registry import assignment_rule, effective, flower_strategy
 from strategies.residuals import check_error_feedback
 from strategies.submodel import SubmodelStrategy
 from strategies.virtual_clock import VirtualClock
@@ -87,6 +87,7 @@ def run_rounds(
         For mistakes in configuration or data, before round 1.
     """
     rule = assignment_rule(config)
+    config = effective(config)
     nodes = wait_for_nodes(grid, config)
     answers = ask_nodes(grid, nodes, timeout=config.reply_timeout)
     # Nothing has started yet: a capacity that the method cannot meet is found here, not in a later round.
@@ -113,7 +114,8 @@ def run_rounds(
     start = _start(folder, config, initial, answers)
     state = start.checkpoint
     examine = examination(spec, tables, state.standardizer) if tables is not None else None
-    strategy = flower_strategy(config, rule, answers.clients, state.standardizer, state.moments)
+    validation = None if examine is None else examine.sets["validation"]
+    strategy = flower_strategy(config, rule, answers.clients, state.standardizer, state.moments, validation)
     records = start.records
     if records and records[0].asked != len(answers.clients):
         watcher.note(f"warning: the run began with {records[0].asked} clients and goes on with {len(answers.clients)}")

@@ -10,6 +10,7 @@ from fl_sparse.exchange import ClientDescription
 from fl_sparse.features.moments import Standardizer
 from strategies.alone import Alone, AloneStrategy
 from strategies.assignment import AssignmentRule
+from strategies.closed_form import ClassMean, ClosedForm, ClosedFormStrategy, Labelled, Ridge, one_round
 from strategies.fedavg import FedAvg
 from strategies.federated_dropout import FederatedDropout
 from strategies.fedprox import FedProx
@@ -31,6 +32,8 @@ STRATEGIES: Mapping[str, type[AssignmentRule]] = {
     "ist": IST,
     "ist-capacity": ISTCapacity,
     "alone": Alone,
+    "ridge": Ridge,
+    "class-mean": ClassMean,
 }
 
 SERVER_OPTIMIZERS = {"fedavgm": "momentum", "fedadagrad": "adagrad", "fedadam": "adam", "fedyogi": "yogi"}
@@ -65,14 +68,25 @@ def assignment_rule(config: RunConfig) -> AssignmentRule:
     return method.from_config(config)
 
 
+def effective(config: RunConfig) -> RunConfig:
+    """Return the configuration that a run goes by: closed forms have one round and a linear classifier."""
+    return one_round(config) if issubclass(STRATEGIES[config.strategy], ClosedForm) else config
+
+
 def flower_strategy(
     config: RunConfig,
     rule: AssignmentRule,
     clients: Mapping[int, ClientDescription],
     standardizer: Standardizer | None,
     moments: Moments | None = None,
+    validation: Labelled | None = None,
 ) -> SubmodelStrategy:
-    """Return the Flower strategy of a rule; see `SubmodelStrategy` for the parameters."""
+    """Return the Flower strategy of a rule; see `SubmodelStrategy` for the parameters.
+
+    ``validation`` are the server's validation images, if it holds any: closed forms choose on them.
+    """
+    if isinstance(rule, ClosedForm):
+        return ClosedFormStrategy(config, rule, clients, standardizer, validation)
     made = AloneStrategy if isinstance(rule, Alone) else SubmodelStrategy
     return made(config, rule, clients, standardizer, moments)
 

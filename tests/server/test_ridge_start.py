@@ -66,10 +66,11 @@ def test_a_penalty_needs_validation_images_or_a_value(capsys) -> None:
 
 def test_questions_and_answers_survive_the_wire() -> None:
     standardizer = Standardizer(np.array([1.0], np.float32), np.array([2.0], np.float32))
-    read = read_gram_question(content_of_gram_question(standardizer))
+    read, class_sums = read_gram_question(content_of_gram_question(standardizer))
+    assert not class_sums
     assert read is not None
     assert (read.mean, read.inverse_std) == (standardizer.mean, standardizer.inverse_std)
-    assert read_gram_question(content_of_gram_question(None)) is None
+    assert read_gram_question(content_of_gram_question(None, class_sums=True)) == (None, True)
 
 
 @pytest.mark.parametrize(

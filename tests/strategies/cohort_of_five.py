@@ -30,7 +30,12 @@ class Nodes:
         return self.order
 
 
-EXCLUDED = {"alone": "averages nothing: each client keeps its own model; its laws are in test_alone.py"}
+SUMS = "trains and averages no weights: sums of features, once; its laws are in test_closed_form_cells.py"
+EXCLUDED = {
+    "alone": "averages nothing: each client keeps its own model; its laws are in test_alone.py",
+    "ridge": SUMS,
+    "class-mean": SUMS,
+}
 """Strategies that the laws of the others are not about, and why."""
 AVERAGING = sorted(set(STRATEGIES) - set(EXCLUDED))
 
