@@ -1,13 +1,13 @@
 """A client's round, or a whole cohort's: orders in, replies out.
 
-The device calls `train_locally` with one order, the in-process grid with all of a round: clients whose subnets have
-equal shapes are stacked and trained at once.
+The device trains one order, the in-process grid all of a round: clients whose subnets have equal shapes are stacked and
+trained at once, as many as fit the memory set aside for that.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,19 +16,20 @@ from numpy.typing import NDArray
 
 from fl_sparse.draws import Purpose, generator
 from fl_sparse.exchange import TrainOrder, TrainReply
+from fl_sparse.features.moments import Standardizer
 from fl_sparse.mlp import MLPSpec
 from fl_sparse.training.batches import batch_rows
 from fl_sparse.training.namespace import Namespace
 from fl_sparse.training.ordered_dropout import OrderedDropout
-from fl_sparse.training.stack import train_stack
+from fl_sparse.training.stack import part_size, train_stack
 
 
 @dataclass(frozen=True)
 class LocalData:
     """What one client trains on: some rows of a table of features, which other clients may share.
 
-    ``features`` is float32 (V·n, F), standardised, view v of row i at v·n + i; ``labels`` int64 (n,); ``rows`` int64
-    (n_k,). Epoch e uses view e mod V.
+    ``features`` is float32 (V·n, F), view v of row i at v·n + i; ``labels`` int64 (n,); ``rows`` int64 (n_k,). Epoch e
+    uses view e mod V. ``standardizer`` is applied to what is read, unless the features are standardised already.
     """
 
     features: Any = field(repr=False)
@@ -36,6 +37,7 @@ class LocalData:
     rows: NDArray[np.int64] = field(repr=False)
     partition_id: int
     num_views: int = 1
+    standardizer: Standardizer | None = field(default=None, repr=False)
 
 
 def train_locally(orders: Sequence[TrainOrder], data: Sequence[LocalData], namespace: Namespace) -> list[TrainReply]:
@@ -44,21 +46,44 @@ def train_locally(orders: Sequence[TrainOrder], data: Sequence[LocalData], names
     Stacked and one-by-one training agree up to the rounding of the matrix products (a tolerance that the tests state);
     the same orders give the same bits.
     """
+    return list(train_in_turn(orders, data, namespace))
+
+
+def train_in_turn(
+    orders: Sequence[TrainOrder], data: Sequence[LocalData], namespace: Namespace
+) -> Iterator[TrainReply]:
+    """Yield the replies that `train_locally` returns, in the orders' order, each part of a stack as it is trained.
+
+    Whoever lets go of a reply before taking the next holds no more than a part of the cohort in memory, however many
+    orders there are (a part of each group, where shapes differ).
+    """
     groups: dict[Any, list[int]] = defaultdict(list)
     for position, (order, held) in enumerate(zip(orders, data, strict=True)):
         groups[_stacking_key(order, held)].append(position)
+    parts = [part for positions in groups.values() for part in _parts(orders, positions, namespace)]
     replies: dict[int, TrainReply] = {}
-    for positions in groups.values():
+    following = 0
+    for positions in sorted(parts):
         stack = _train_group([orders[p] for p in positions], [data[p] for p in positions], namespace)
         replies.update(zip(positions, stack, strict=True))
-    return [replies[position] for position in range(len(orders))]
+        del stack
+        while following in replies:
+            yield replies.pop(following)
+            following += 1
+
+
+def _parts(orders: Sequence[TrainOrder], positions: Sequence[int], namespace: Namespace) -> list[list[int]]:
+    """Divide a group into stacks that are trained at a time."""
+    first = orders[positions[0]]
+    size = part_size(sum(values.nbytes for values in first.parameters.values()), first.optimizer, namespace)
+    return [list(positions[start : start + size]) for start in range(0, len(positions), size)]
 
 
 def _stacking_key(order: TrainOrder, data: LocalData) -> Any:
     shapes = tuple((name, values.shape) for name, values in sorted(order.parameters.items()))
     ordered = bool(order.prefixes), order.self_distillation
     alike = order.activation, order.normalization, order.optimizer, order.local_steps
-    return shapes, alike, ordered, id(data.features)
+    return shapes, alike, ordered, id(data.features), id(data.standardizer)
 
 
 def _train_group(orders: Sequence[TrainOrder], data: Sequence[LocalData], namespace: Namespace) -> list[TrainReply]:
@@ -76,6 +101,7 @@ def _train_group(orders: Sequence[TrainOrder], data: Sequence[LocalData], namesp
         optimizer=first.optimizer,
         spec=MLPSpec.of_parameters(first.parameters, activation=first.activation, normalization=first.normalization),
         namespace=namespace,
+        standardizer=data[0].standardizer,
         ordered=_ordered(orders, data) if first.prefixes else None,
     )
     return [

@@ -1,8 +1,9 @@
-"""A simulated cohort: the clients' shared table, standardised once, and every order of a round trained together."""
+"""A simulated cohort: one table shared by the clients, standardised as it is read, and a round's orders in stacks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,20 +14,20 @@ from fl_sparse.error_feedback import Residual, encode_update
 from fl_sparse.exchange import TrainOrder, TrainReply
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.federation import TrainingTable, federation_moments, local_rows, standardized
-from fl_sparse.local_training import LocalData, train_locally
+from fl_sparse.local_training import LocalData, train_in_turn
 from fl_sparse.shard.size import training_bytes
 from fl_sparse.training.namespace import Namespace
 from server.population import Population
 
 
 class Cohort:
-    """Callable for the in-process grid: orders and partition ids in, replies out."""
+    """Callable for the in-process grid: orders and partition ids in, replies out, a part of the cohort at a time."""
 
     def __init__(self, config: RunConfig, training: TrainingTable, namespace: Namespace) -> None:
         self._config = config
         self._training = training
         self._namespace = namespace
-        self._features: NDArray[np.float32] | None = None
+        self._standardizer: Standardizer | None = None
         # A device keeps its own; here they are one model a client that has trained under error feedback.
         self._residuals: dict[int, Residual] = {}
         self._parts = _training_parts(config, training)
@@ -45,14 +46,13 @@ class Cohort:
             shard_bytes=None if table.shard is None else training_bytes(table.shard, self._parts),
         )
 
-    def __call__(self, orders: Sequence[TrainOrder], clients: Sequence[int]) -> list[TrainReply]:
+    def __call__(self, orders: Sequence[TrainOrder], clients: Sequence[int]) -> Iterator[TrainReply]:
         """Train all orders."""
-        if self._features is None:
-            # The standardizer is frozen in round 0 and reaches every node with its first train message.
-            self._features = standardized(self._training.table, _standardizer(orders))
-        data = [self._data(client, self._features) for client in clients]
-        trained = train_locally(orders, data, self._namespace)
-        return [self._encode(*work) for work in zip(orders, clients, trained, strict=True)]
+        if self._standardizer is None:
+            # Frozen in round 0, it reaches every node with its first train message.
+            self._standardizer = _standardizer(orders)
+        trained = train_in_turn(orders, [self._data(client) for client in clients], self._namespace)
+        return map(self._encode, orders, clients, trained)
 
     def _encode(self, order: TrainOrder, client: int, trained: TrainReply) -> TrainReply:
         reply, residual = encode_update(order, trained, self._residuals.pop(client, None))
@@ -60,9 +60,14 @@ class Cohort:
             self._residuals[client] = residual
         return reply
 
-    def _data(self, client: int, features: NDArray[np.float32]) -> LocalData:
-        table = self._training.table
-        return LocalData(features, table.labels, self._parts[client], client, table.features.shape[0])
+    def _data(self, client: int) -> LocalData:
+        table, rows = self._training.table, self._parts[client]
+        return LocalData(self._features, table.labels, rows, client, table.features.shape[0], self._standardizer)
+
+    @functools.cached_property
+    def _features(self) -> NDArray[np.float32]:
+        """The table as one matrix, float32 (V·n, F), not standardised: that is done to what is read of it."""
+        return standardized(self._training.table, None)
 
 
 def _training_parts(config: RunConfig, training: TrainingTable) -> ClientRows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flwr.app import Context, Message, MessageType, RecordDict
@@ -15,7 +15,7 @@ from fl_sparse.wire import content_of_reply, read_order
 from server.flower_private import failed_reply, identify_process, number_message
 from server.population import Population
 
-TrainCohort = Callable[[Sequence[TrainOrder], Sequence[int]], list[TrainReply]]
+TrainCohort = Callable[[Sequence[TrainOrder], Sequence[int]], Iterable[TrainReply]]
 """Orders and the partition ids they are for → replies, in the same order."""
 
 RUN_ID = 1
@@ -93,32 +93,26 @@ class InProcessGrid(Grid):
         return [self._replies.pop(number) for number in message_ids if number in self._replies]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Answer the messages."""
+        """Answer the messages, each reply when it is asked for."""
         return self._answers(list(messages))
 
-    def _answers(self, messages: Sequence[Message]) -> list[Message]:
+    def _answers(self, messages: Sequence[Message]) -> Iterator[Message]:
         for message in messages:
             number_message(message)
-        together = [
-            position
-            for position, message in enumerate(messages)
-            if self._train_cohort is not None and message.metadata.message_type == MessageType.TRAIN
-        ]
-        replies = dict(zip(together, self._cohort([messages[position] for position in together]), strict=True))
-        return [
-            replies[position] if position in replies else self._one(message)
-            for position, message in enumerate(messages)
-        ]
+        together = self._cohort([message for message in messages if self._in_cohort(message)])
+        for message in messages:
+            yield next(together) if self._in_cohort(message) else self._one(message)
 
-    def _cohort(self, messages: Sequence[Message]) -> list[Message]:
+    def _in_cohort(self, message: Message) -> bool:
+        return self._train_cohort is not None and message.metadata.message_type == MessageType.TRAIN
+
+    def _cohort(self, messages: Sequence[Message]) -> Iterator[Message]:
         if not messages or self._train_cohort is None:
-            return []
+            return
         orders = [read_order(message.content) for message in messages]
         clients = [message.metadata.dst_node_id - FIRST_NODE_ID for message in messages]
-        return [
-            Message(content_of_reply(reply), reply_to=message)
-            for message, reply in zip(messages, self._train_cohort(orders, clients), strict=True)
-        ]
+        for message, reply in zip(messages, self._train_cohort(orders, clients), strict=True):
+            yield Message(content_of_reply(reply), reply_to=message)
 
     def _one(self, message: Message) -> Message:
         try:

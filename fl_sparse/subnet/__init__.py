@@ -2,6 +2,6 @@
 
 from fl_sparse.subnet.assignment import SCALE_RULES, SubnetAssignment, subnet_scales
 from fl_sparse.subnet.extract import extract
-from fl_sparse.subnet.reassemble import SubnetUpdate, reassemble
+from fl_sparse.subnet.reassemble import Reassembly, SubnetUpdate, reassemble
 
-__all__ = ["SCALE_RULES", "SubnetAssignment", "SubnetUpdate", "extract", "reassemble", "subnet_scales"]
+__all__ = ["SCALE_RULES", "Reassembly", "SubnetAssignment", "SubnetUpdate", "extract", "reassemble", "subnet_scales"]

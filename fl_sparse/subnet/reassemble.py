@@ -16,6 +16,8 @@ Mask = NDArray[np.bool_]
 
 CHUNK = 1 << 14
 """Values averaged at a time: their float64 sums stay in the processor's cache."""
+PENDING_BYTES = 64 * 2**20
+"""Updates that are held before they are added up: enough to stay in the cache, however many clients there are."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,58 @@ def reassemble(
     ValueError
         If a weight is not positive, or an update's shapes are not its assignment's.
     """
+    reassembly = Reassembly(parameters)
     for update in updates:
+        reassembly.add(update)
+    return reassembly.result()
+
+
+class Reassembly:
+    """`reassemble` for updates that come one by one: of any number, no more than `PENDING_BYTES` are held.
+
+    Where the clients' units are disjoint or equal along some axis, as in all methods whose clients share out or share
+    the units, the result does not depend on that number, bit for bit.
+
+    Parameters
+    ----------
+    parameters
+        The whole model; not changed.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+        self._sums = {name: _Sum(values.shape) for name, values in parameters.items()}
+        self._pending: list[SubnetUpdate] = []
+        self._pending_bytes = 0
+
+    def add(self, update: SubnetUpdate) -> None:
+        """Take the next update.
+
+        Raises
+        ------
+        ValueError
+            As `reassemble`; for shapes, here or in a later call.
+        """
         if not update.weight > 0:
             raise ValueError(f"an update's weight is {update.weight}; expected a positive number")
-    merged: dict[str, NDArray[np.float32]] = {}
-    covered: dict[str, Mask | None] = {}
-    for name, values in parameters.items():
-        merged[name], covered[name] = _merge(values, _holders(name, values.shape, updates))
-    return merged, covered
+        self._pending.append(update)
+        self._pending_bytes += sum(values.nbytes for values in update.parameters.values())
+        if self._pending_bytes > PENDING_BYTES:
+            self._add_pending()
+
+    def result(self) -> tuple[dict[str, NDArray[np.float32]], dict[str, Mask | None]]:
+        """Return what `reassemble` returns for all updates so far."""
+        self._add_pending()
+        merged: dict[str, NDArray[np.float32]] = {}
+        covered: dict[str, Mask | None] = {}
+        for name, values in self._parameters.items():
+            merged[name], covered[name] = self._sums[name].mean(values)
+        return merged, covered
+
+    def _add_pending(self) -> None:
+        for name, values in self._parameters.items():
+            self._sums[name].add(_holders(name, values.shape, self._pending))
+        self._pending, self._pending_bytes = [], 0
 
 
 @dataclass(frozen=True)
@@ -82,8 +128,14 @@ class _Holders:
             return np.ix_(*held)
         return tuple(slice(None) if units is None else units for units in self.index)
 
+    def shape(self, whole: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of what is held of a parameter."""
+        return tuple(size if units is None else len(units) for units, size in zip(self.index, whole, strict=True))
 
-def _holders(name: str, shape: tuple[int, ...], updates: Sequence[SubnetUpdate]) -> list[_Holders]:
+
+def _holders(
+    name: str, shape: tuple[int, ...], updates: Sequence[SubnetUpdate]
+) -> dict[tuple[bytes | None, ...], _Holders]:
     groups: dict[tuple[bytes | None, ...], _Holders] = {}
     for update in updates:
         index = tuple(
@@ -98,24 +150,87 @@ def _holders(name: str, shape: tuple[int, ...], updates: Sequence[SubnetUpdate])
         group = groups.setdefault(key, _Holders(index))
         group.values.append(values)
         group.weights.append(float(update.weight))
-    return list(groups.values())
+    return groups
 
 
-def _merge(values: NDArray[np.float32], groups: Sequence[_Holders]) -> tuple[NDArray[np.float32], Mask | None]:
-    if not groups:
-        return values, np.zeros(values.shape, dtype=np.bool_)
-    if len(groups) == 1 and all(units is None for units in groups[0].index):
-        return _average(groups[0].values, groups[0].weights), None
-    covered = np.zeros(values.shape, dtype=np.bool_)
-    for group in groups:
-        covered[group.place] = True
-    merged = values.copy()
-    if _disjoint([group.index for group in groups]):
+@dataclass
+class _Group:
+    """The weighted sum of the values of clients that hold the same coordinates, which ``holders`` tells."""
+
+    holders: _Holders
+    total: NDArray[np.float64]
+    weight: float = 0.0
+
+    def add(self, holders: _Holders) -> None:
+        """Add values, a chunk of all of them after the other."""
+        flat = self.total.reshape(-1)
+        sources = [np.ascontiguousarray(held).reshape(-1) for held in holders.values]
+        term = np.empty(min(CHUNK, flat.size))
+        for start in range(0, flat.size, CHUNK):
+            running = flat[start : start + CHUNK]
+            one = term[: len(running)]
+            for source, share in zip(sources, holders.weights, strict=True):
+                # Widening by assignment and then multiplying in place is faster than one multiplication that widens.
+                one[...] = source[start : start + CHUNK]
+                np.multiply(one, share, out=one)
+                np.add(running, one, out=running)
+        self.weight += sum(holders.weights)
+
+
+class _Sum:
+    """The weighted sum of one parameter's updates: a group for each set of coordinates, while the sets are disjoint."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        self._groups: dict[tuple[bytes | None, ...], _Group] = {}
+        self._overlap: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+
+    def add(self, holders: Mapping[tuple[bytes | None, ...], _Holders]) -> None:
+        """Add what some clients hold, by the bytes of their units."""
+        indices = {key: group.holders.index for key, group in self._groups.items()}
+        indices |= {key: held.index for key, held in holders.items()}
+        if self._overlap is None and (len(indices) <= 1 or _disjoint(list(indices.values()))):
+            for key, held in holders.items():
+                # Minus zero is the sum's neutral element: it leaves any first term as it is, minus zero included.
+                self._groups.setdefault(key, _Group(_Holders(held.index), np.full(held.shape(self._shape), -0.0)))
+                self._groups[key].add(held)
+            return
+        total, weight = self._overlap or self._overlapped()
+        for held in holders.values():
+            for values, share in zip(held.values, held.weights, strict=True):
+                total[held.place] += np.multiply(values, share, dtype=np.float64)
+            weight[held.place] += sum(held.weights)
+        self._overlap = total, weight
+
+    def mean(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], Mask | None]:
+        """Return the parameter's next values, and where some client held them."""
+        if self._overlap is not None:
+            total, weight = self._overlap
+            covered = weight > 0
+            merged = values.copy()
+            np.divide(total, weight, out=total, where=covered)
+            np.copyto(merged, total, where=covered, casting="same_kind")
+            return merged, None if covered.all() else covered
+        if not self._groups:
+            return values, np.zeros(values.shape, dtype=np.bool_)
+        groups = list(self._groups.values())
+        if len(groups) == 1 and all(units is None for units in groups[0].holders.index):
+            return (groups[0].total / groups[0].weight).astype(np.float32), None
+        covered = np.zeros(values.shape, dtype=np.bool_)
+        merged = values.copy()
         for group in groups:
-            merged[group.place] = _average(group.values, group.weights)
-    else:
-        np.copyto(merged, _overlapping(values.shape, groups, covered), where=covered, casting="same_kind")
-    return merged, None if covered.all() else covered
+            covered[group.holders.place] = True
+            merged[group.holders.place] = group.total / group.weight
+        return merged, None if covered.all() else covered
+
+    def _overlapped(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return sums and weights of the whole parameter, from those of the groups so far."""
+        total, weight = np.full(self._shape, -0.0), np.zeros(self._shape)
+        for group in self._groups.values():
+            total[group.holders.place] = group.total
+            weight[group.holders.place] = group.weight
+        self._groups = {}
+        return total, weight
 
 
 def _disjoint(indices: Sequence[tuple[Units | None, ...]]) -> bool:
@@ -127,38 +242,3 @@ def _disjoint(indices: Sequence[tuple[Units | None, ...]]) -> bool:
             if len(np.unique(joined)) == len(joined):
                 return True
     return False
-
-
-def _overlapping(shape: tuple[int, ...], groups: Sequence[_Holders], covered: Mask) -> NDArray[np.float64]:
-    """Return the weighted means of groups that overlap in any way; arbitrary where nothing is covered."""
-    # Minus zero is the sum's neutral element: it leaves any first term as it is, minus zero included.
-    total = np.full(shape, -0.0)
-    weight = np.zeros(shape)
-    for group in groups:
-        for values, share in zip(group.values, group.weights, strict=True):
-            total[group.place] += np.multiply(values, share, dtype=np.float64)
-        weight[group.place] += sum(group.weights)
-    np.divide(total, weight, out=total, where=covered)
-    return total
-
-
-def _average(values: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> NDArray[np.float32]:
-    """Return the weighted mean of arrays of one shape."""
-    if len(values) == 1:
-        return values[0].copy()
-    mean = np.empty(values[0].shape, dtype=np.float32)
-    flat, sources = mean.reshape(-1), [np.ascontiguousarray(held).reshape(-1) for held in values]
-    total = float(sum(weights))
-    sums, term = np.empty(min(CHUNK, flat.size)), np.empty(min(CHUNK, flat.size))
-    for start in range(0, flat.size, CHUNK):
-        part = slice(start, min(start + CHUNK, flat.size))
-        running, one = sums[: part.stop - start], term[: part.stop - start]
-        np.multiply(sources[0][part], weights[0], out=running, dtype=np.float64)
-        for source, share in zip(sources[1:], weights[1:], strict=True):
-            # Widening by assignment and then multiplying in place is faster than one multiplication that widens.
-            one[...] = source[part]
-            np.multiply(one, share, out=one)
-            np.add(running, one, out=running)
-        np.divide(running, total, out=running)
-        flat[part] = running
-    return mean

@@ -8,7 +8,7 @@ of all subnets is one batched matrix product, the pass backward is written out, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,7 +112,9 @@ def train_stack(
     taken = np.zeros(stack, dtype=np.int64) if state is None else state.steps
     valid = batches >= 0
     loss = np.zeros(stack)
-    for some in _parts(stack, trained, len(moments), namespace):
+    part = part_size(sum(values[0].nbytes for values in trained.values()), optimizer, namespace)
+    for start in range(0, stack, part):
+        some = slice(start, min(start + part, stack))
         loss[some] = _train_part(
             {name: values[some] for name, values in trained.items()},
             {moment: {name: values[some] for name, values in held.items()} for moment, held in moments.items()},
@@ -145,14 +147,18 @@ def _start(state: OptimizerState | None, moment: str, name: str, like: NDArray[n
     return np.zeros_like(like) if state is None else state.moments[moment][name].copy()
 
 
-def _parts(
-    stack: int, parameters: Mapping[str, NDArray[np.float32]], num_moments: int, namespace: Namespace
-) -> Iterator[slice]:
-    """Divide a cohort into stacks whose weights, gradients and moments fit the namespace's memory."""
-    subnet_bytes = sum(values[0].nbytes for values in parameters.values()) * (2 + num_moments)
-    part = max(1, namespace.stack_bytes // subnet_bytes)
-    for start in range(0, stack, part):
-        yield slice(start, min(start + part, stack))
+HOST_BYTES = 2**30
+"""Trained weights that one part of a cohort may take in the host's memory."""
+
+
+def part_size(subnet_bytes: int, optimizer: OptimizerSpec, namespace: Namespace) -> int:
+    """Return how many subnets are trained at a time: so many that their weights, gradients and moments fit.
+
+    A function of shapes, optimiser and machine, not of what memory is free: how a cohort is divided decides the last
+    bits of its results.
+    """
+    trained_bytes = subnet_bytes * (2 + len(moment_names(optimizer)))
+    return max(1, min(namespace.stack_bytes // trained_bytes, HOST_BYTES // subnet_bytes))
 
 
 def _train_part(
