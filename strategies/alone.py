@@ -120,6 +120,13 @@ class AloneStrategy(SubmodelStrategy):
     def _time_of(self, node: int, order: TrainOrder, flops: float, clock: VirtualClock) -> ClientTime:
         return clock.time(self.clients[node].partition_id, bytes_down=0, flops=flops)
 
-    def _reassemble(self, nodes: Sequence[int], accepted: Mapping[int, TrainReply]) -> Parameters:
-        trained = {self.clients[node].partition_id: accepted[node].parameters for node in nodes}
-        return joined(separated(self._parameters) | trained)
+    def _begin(self) -> None:
+        self._trained: dict[int, Parameters] = {}
+
+    def _take(self, node: int, reply: TrainReply) -> None:
+        # A copy, since what the reply's arrays are parts of may be a whole stack.
+        own = {name: values.copy() for name, values in reply.parameters.items()}
+        self._trained[self.clients[node].partition_id] = own
+
+    def _reassemble(self) -> Parameters:
+        return joined(separated(self._parameters) | self._trained)

@@ -6,7 +6,7 @@ Index sets stay here; clients receive weights, scales and hyperparameters. Metho
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -18,9 +18,10 @@ from fl_sparse.error_feedback import add_update
 from fl_sparse.exchange import ClientDescription, EvaluationReply, Parameters, TrainOrder, TrainReply
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.flops import forward_flops
-from fl_sparse.subnet import SubnetUpdate, extract, reassemble
+from fl_sparse.subnet import Reassembly, SubnetUpdate, extract
 from fl_sparse.wire import array_record, content_of_order, parameters_of, read_evaluation, read_reply, wire_bytes
 from strategies.assignment import AssignmentRule, Placement, whole_model
+from strategies.in_order import InOrder
 from strategies.orders import evaluation_order, order_workload, train_order
 from strategies.residuals import ResidualRounds
 from strategies.round_report import RoundReport
@@ -63,13 +64,16 @@ class SubmodelStrategy(Strategy):
         self.optimizer = ServerOptimizer.from_config(config)
         self.moments: Moments = moments or {}
         self.rule = rule
-        self.clients = dict(clients)
+        self.clients = clients
         self.standardizer = standardizer
         self.report = RoundReport()
         self._parameters: Parameters = {}
         self._placed: dict[int, Placement] = {}
         self._shapes: dict[int, dict[str, tuple[int, ...]]] = {}
+        self._silent: set[int] = set()
         self._informed: set[int] = set()
+        self._sums = Reassembly({})
+        self._known: tuple[Sequence[int], list[int]] = ((), [])
         self._residuals = ResidualRounds()
         self.clock = VirtualClock.from_config(config)
         self._times: dict[int, ClientTime] = {}
@@ -82,9 +86,9 @@ class SubmodelStrategy(Strategy):
         These are asked for the record, and are lost, without a reply to wait for.
         """
         self._parameters = parameters_of(arrays)
-        self._placed = self._place(server_round, set(grid.get_node_ids()))
+        self._placed = self._place(server_round, grid.get_node_ids())
         self.report = RoundReport(asked=len(self._placed))
-        self._times = {}
+        self._times, self._shapes, self._silent = {}, {}, set()
         messages = []
         for node, placement in self._placed.items():
             order = self._order(server_round, node, placement)
@@ -96,7 +100,9 @@ class SubmodelStrategy(Strategy):
             if self.clock is not None:
                 self._times[node] = self._time_of(node, order, work.total_flops, self.clock)
             silent = drops_out(self.config, server_round, self.clients[node].partition_id)
-            if not silent and not self._is_late(node):
+            if silent or self._is_late(node):
+                self._silent.add(node)
+            else:
                 messages.append(Message(content, node, MessageType.TRAIN, group_id=str(server_round)))
         return messages
 
@@ -104,7 +110,9 @@ class SubmodelStrategy(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Return the next global model; without a usable reply, nothing changes."""
-        accepted: dict[int, TrainReply] = {}
+        self._begin()
+        accepted: dict[int, tuple[int, float]] = {}
+        in_order = InOrder((node for node in self._placed if node not in self._silent), self._take)
         heard: set[int] = set()
         for message in replies:
             if message.has_error():
@@ -119,9 +127,15 @@ class SubmodelStrategy(Strategy):
                     continue
             heard.add(node)
             try:
-                accepted[node] = self._accept(server_round, message, node, accepted)
+                reply = self._accept(server_round, message, node, accepted)
             except ValueError as error:
                 self._refuse(server_round, node, str(error))
+            else:
+                accepted[node] = reply.num_examples, reply.loss
+                in_order.put(node, reply)
+                # What is added up is let go of before the next reply is made.
+                del reply, message
+        in_order.close()
         # By node, not by reply: one may answer twice, or first with a late reply to the round before.
         missing = [node for node in self._placed if node not in heard]
         self.report.answered = len(self._placed) - len(missing)
@@ -139,11 +153,11 @@ class SubmodelStrategy(Strategy):
         if not accepted:
             return None, None
         # Sorted by client, since a sum's bits depend on its order and replies arrive in any.
-        nodes = sorted(accepted, key=lambda node: self.clients[node].partition_id)
-        total = sum(accepted[node].num_examples for node in nodes)
-        loss = sum(accepted[node].num_examples * accepted[node].loss for node in nodes) / total
+        counted = [accepted[node] for node in self._placed if node in accepted]
+        total = sum(examples for examples, _ in counted)
+        loss = sum(examples * loss for examples, loss in counted) / total
         self.report.train_loss = loss
-        arrays = array_record(self._reassemble(nodes, accepted))
+        arrays = array_record(self._reassemble())
         return arrays, MetricRecord({"train-loss": loss, "num-examples": total})
 
     def configure_evaluate(
@@ -156,7 +170,7 @@ class SubmodelStrategy(Strategy):
         whole = whole_model(self.config.widths)
         self._times = {}
         messages = []
-        for node in self._reachable(set(grid.get_node_ids())):
+        for node in self._reachable(grid.get_node_ids()):
             content = content_of_order(evaluation_order(self._order(server_round, node, whole), self.standardizer))
             down = self._bytes_of(content)
             self.report.bytes_down += down
@@ -190,9 +204,8 @@ class SubmodelStrategy(Strategy):
         if not answers:
             return None
         # Sorted by client, since a sum's bits depend on its order.
-        self.report.evaluations = {
-            self.clients[node].partition_id: answers[node] for node in self._reachable(set(answers))
-        }
+        nodes = sorted(answers, key=lambda node: self.clients[node].partition_id)
+        self.report.evaluations = {self.clients[node].partition_id: answers[node] for node in nodes}
         ordered = list(self.report.evaluations.values())
         total = sum(answer.num_examples for answer in ordered)
         accuracy = sum(answer.num_examples * answer.accuracy for answer in ordered) / total
@@ -219,11 +232,15 @@ class SubmodelStrategy(Strategy):
         """Return what a node's local training takes by the clock."""
         return clock.training(self.clients[node], order, flops)
 
-    def _reachable(self, nodes: set[int]) -> list[int]:
-        known = [node for node in nodes if node in self.clients]
-        return sorted(known, key=lambda node: self.clients[node].partition_id)
+    def _reachable(self, nodes: Iterable[int]) -> list[int]:
+        """Return those of the nodes that are known, sorted by client; remembered while the nodes stay the same."""
+        now = nodes if isinstance(nodes, range) else list(nodes)
+        if now != self._known[0]:
+            known = [node for node in now if node in self.clients]
+            self._known = now, sorted(known, key=lambda node: self.clients[node].partition_id)
+        return self._known[1]
 
-    def _place(self, server_round: int, nodes: set[int]) -> dict[int, Placement]:
+    def _place(self, server_round: int, nodes: Iterable[int]) -> dict[int, Placement]:
         """Return the round's clients with what each of them trains."""
         sampled = sample(self.config, server_round, self._reachable(nodes))
         placements = self.rule.place(server_round, [self.clients[node] for node in sampled])
@@ -249,7 +266,7 @@ class SubmodelStrategy(Strategy):
             residual_round=self._residuals.applying(node, placement.assignment) if self.config.error_feedback else 0,
         )
 
-    def _accept(self, server_round: int, message: Message, node: int, accepted: Mapping[int, TrainReply]) -> TrainReply:
+    def _accept(self, server_round: int, message: Message, node: int, accepted: Container[int]) -> TrainReply:
         if node not in self._placed:
             raise ValueError("the node was not asked")
         if node in accepted:
@@ -280,16 +297,19 @@ class SubmodelStrategy(Strategy):
     def _name(self, node: int) -> str:
         return f"client {self.clients[node].partition_id}" if node in self.clients else f"node {node}"
 
-    def _reassemble(self, nodes: Sequence[int], accepted: Mapping[int, TrainReply]) -> Parameters:
-        updates = [
-            SubnetUpdate(
-                self._placed[node].assignment,
-                accepted[node].parameters,
-                accepted[node].num_examples if self._placed[node].by_examples else 1.0,
-            )
-            for node in nodes
-        ]
-        averaged, covered = reassemble(self._parameters, updates)
+    def _begin(self) -> None:
+        """Get ready for a round's updates."""
+        self._sums = Reassembly(self._parameters)
+
+    def _take(self, node: int, reply: TrainReply) -> None:
+        """Take an update; they come sorted by client."""
+        placement = self._placed[node]
+        weight = reply.num_examples if placement.by_examples else 1.0
+        self._sums.add(SubnetUpdate(placement.assignment, reply.parameters, weight))
+
+    def _reassemble(self) -> Parameters:
+        """Return the next global model, from the updates taken."""
+        averaged, covered = self._sums.result()
         if self.config.bias_updates == "drop":
             # The paper's release never gathers biases: kept as an option to measure what that costs.
             averaged |= {name: values for name, values in self._parameters.items() if name.endswith(".bias")}

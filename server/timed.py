@@ -1,0 +1,31 @@
+"""How long one waits for what comes one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+class Timed(Iterable[Item]):
+    """What ``ask`` returns, and the seconds that asking and waiting for each item took, whatever is done in between."""
+
+    def __init__(self, ask: Callable[[], Iterable[Item]]) -> None:
+        self._ask = ask
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[Item]:
+        began = time.perf_counter()
+        items = iter(self._ask())
+        while True:
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            finally:
+                self.seconds += time.perf_counter() - began
+            yield item
+            del item
+            began = time.perf_counter()

@@ -1,0 +1,44 @@
+"""Replies in the order of the clients, whatever order they arrive in: a sum's bits depend on it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from fl_sparse.exchange import TrainReply
+
+
+class InOrder:
+    """Hands each reply on as soon as those of all clients before have been.
+
+    Replies that come in order, as from the in-process grid, are never held; one that stays out holds those after it
+    until `close`.
+
+    Parameters
+    ----------
+    nodes
+        The nodes whose replies are awaited, sorted by client.
+    take
+        Where replies go.
+    """
+
+    def __init__(self, nodes: Iterable[int], take: Callable[[int, TrainReply], None]) -> None:
+        self._awaited = deque(nodes)
+        self._held: dict[int, TrainReply] = {}
+        self._take = take
+
+    def put(self, node: int, reply: TrainReply) -> None:
+        """Take the reply of a node, one of those awaited."""
+        self._held[node] = reply
+        while self._awaited and self._awaited[0] in self._held:
+            self._hand_on()
+
+    def close(self) -> None:
+        """Hand on what is held: nobody else answers."""
+        while self._awaited:
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        node = self._awaited.popleft()
+        if node in self._held:
+            self._take(node, self._held.pop(node))
