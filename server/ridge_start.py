@@ -21,6 +21,7 @@ from fl_sparse.exchange import ClientDescription, Parameters
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.federation import HeldOut, standardized
 from fl_sparse.wire import content_of_gram_question, read_gram, wire_bytes
+from strategies.in_order import InOrder
 
 log = logging.getLogger("fl_sparse.server")
 
@@ -59,7 +60,8 @@ def ridge_start(
     """
     content = content_of_gram_question(standardizer)
     messages = [Message(content, node, "query.gram", group_id="0") for node in clients]
-    found: dict[int, Gram] = {}
+    sums = _Sums()
+    in_order = InOrder(sorted(clients, key=lambda node: clients[node].partition_id), sums.take)
     exchanged: dict[int, tuple[int, int]] = {}
     down, up = wire_bytes(content), 0
     for reply in grid.send_and_receive(messages, timeout=config.reply_timeout):
@@ -70,14 +72,16 @@ def ridge_start(
         exchanged[client.partition_id] = (down, sent)
         up += sent
         try:
-            found[client.partition_id] = read_gram(reply.content, client.num_features, len(client.classes))
+            gram = read_gram(reply.content, client.num_features, len(client.classes))
         except ValueError as error:
             raise InputError(f"client {client.partition_id}: {error}") from None
-    if not found:
+        in_order.put(reply.metadata.src_node_id, gram)
+    in_order.close()
+    if sums.total is None:
         raise InputError("no client sent its Gram matrices")
-    if len(found) < len(clients):
-        log.warning("%d of %d clients are not in the closed-form start", len(clients) - len(found), len(clients))
-    gram = add([found[client] for client in sorted(found)])
+    if sums.clients < len(clients):
+        log.warning("%d of %d clients are not in the closed-form start", len(clients) - sums.clients, len(clients))
+    gram = sums.total
     penalty = config.ridge_penalty
     if not penalty:
         if tables is None:
@@ -88,3 +92,16 @@ def ridge_start(
     started["skip.weight"] = np.ascontiguousarray(weight)
     started["skip.bias"] = bias
     return RidgeStart(started, penalty, down * len(messages), up, exchanged)
+
+
+class _Sums:
+    """A running sum, since a client's Gram matrices are larger than its model."""
+
+    def __init__(self) -> None:
+        self.total: Gram | None = None
+        self.clients = 0
+
+    def take(self, node: int, own: Gram) -> None:
+        """Add a client's; its place in the sum decides the last bits."""
+        self.total = own if self.total is None else add([self.total, own])
+        self.clients += 1

@@ -18,7 +18,7 @@ E. Fanì et al., Accelerating Heterogeneous Federated Learning with Closed-form 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -143,13 +143,15 @@ class ClosedFormStrategy(SubmodelStrategy):
         super().__init__(config, rule, clients, standardizer)
         self._validation = validation
         self._grams: dict[int, Gram] = {}
+        self._gram: Gram | None = None
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Return the question for every client, but for those drawn to drop out."""
         self._parameters = parameters_of(arrays)
-        nodes = self._reachable(set(grid.get_node_ids()))
+        nodes = self._reachable(grid.get_node_ids())
+        self._silent = {node for node in nodes if drops_out(self.config, server_round, self.clients[node].partition_id)}
         self._placed = dict(zip(nodes, self.rule.place(server_round, [self.clients[n] for n in nodes]), strict=True))
         self.report = RoundReport(asked=len(nodes))
         content = content_of_gram_question(self.standardizer, class_sums=self.rule.class_sums)
@@ -167,7 +169,7 @@ class ClosedFormStrategy(SubmodelStrategy):
             self.report.bytes_down += down
             if self.clock is not None:
                 self._times[node] = self.clock.time(client.partition_id, bytes_down=down, flops=flops)
-            if not drops_out(self.config, server_round, client.partition_id):
+            if node not in self._silent:
                 messages.append(Message(content, node, "query.gram", group_id=str(server_round)))
         return messages
 
@@ -179,7 +181,7 @@ class ClosedFormStrategy(SubmodelStrategy):
         self.report.train_loss = None
         return arrays, metrics
 
-    def _accept(self, server_round: int, message: Message, node: int, accepted: Mapping[int, TrainReply]) -> TrainReply:
+    def _accept(self, server_round: int, message: Message, node: int, accepted: Container[int]) -> TrainReply:
         if node not in self._placed or node in accepted:
             raise ValueError("the node was not asked, or answered twice")
         client = self.clients[node]
@@ -188,8 +190,17 @@ class ClosedFormStrategy(SubmodelStrategy):
         )
         return TrainReply(server_round, 0, {}, client.num_examples, loss=0.0)
 
-    def _reassemble(self, nodes: Sequence[int], accepted: Mapping[int, TrainReply]) -> Parameters:
-        weight, bias = self.rule.solve(add([self._grams[node] for node in nodes]), self._validation)
+    def _begin(self) -> None:
+        self._grams, self._gram = {}, None
+
+    def _take(self, node: int, reply: TrainReply) -> None:
+        # One running sum: a client's Gram matrices are larger than its model.
+        own = self._grams.pop(node)
+        self._gram = own if self._gram is None else add([self._gram, own])
+
+    def _reassemble(self) -> Parameters:
+        assert self._gram is not None
+        weight, bias = self.rule.solve(self._gram, self._validation)
         return {
             "output.weight": np.ascontiguousarray(weight, dtype=np.float32),
             "output.bias": np.ascontiguousarray(bias, dtype=np.float32),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
 
-from fl_sparse.exchange import TrainReply
+Reply = TypeVar("Reply")
 
 
-class InOrder:
+class InOrder(Generic[Reply]):
     """Hands each reply on as soon as those of all clients before have been.
 
     Replies that come in order, as from the in-process grid, are never held; one that stays out holds those after it
@@ -22,12 +23,12 @@ class InOrder:
         Where replies go.
     """
 
-    def __init__(self, nodes: Iterable[int], take: Callable[[int, TrainReply], None]) -> None:
+    def __init__(self, nodes: Iterable[int], take: Callable[[int, Reply], None]) -> None:
         self._awaited = deque(nodes)
-        self._held: dict[int, TrainReply] = {}
+        self._held: dict[int, Reply] = {}
         self._take = take
 
-    def put(self, node: int, reply: TrainReply) -> None:
+    def put(self, node: int, reply: Reply) -> None:
         """Take the reply of a node, one of those awaited."""
         self._held[node] = reply
         while self._awaited and self._awaited[0] in self._held:
