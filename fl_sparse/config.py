@@ -27,6 +27,7 @@ from fl_sparse.training.optimizers import OPTIMIZERS
 Scalar = str | int | float | bool
 
 INITS = ("uniform", "ridge")
+OPTIMIZER_STATES = ("fresh", "kept")
 EVALUATIONS = ("server", "clients", "none")
 COUNTS = (
     "num_server_rounds",
@@ -98,6 +99,9 @@ class RunConfig:
     optimizer: str = _key("adam", "clients' optimiser", OPTIMIZERS)
     learning_rate: float = _key(0.001, "clients' step size")
     momentum: float = _key(0.0, "momentum of SGD")
+    optimizer_state: str = _key(
+        "fresh", "clients' moments: anew each round, or kept by the server and sent along", OPTIMIZER_STATES
+    )
     proximal: float = _key(0.0, "FedProx's mu: pull towards the weights received")
     update_format: str = _key("float32", "how clients' updates travel up, under any strategy", UPDATE_FORMATS)
     error_feedback: bool = _key(False, "clients add what the format lost of an update to their next")
@@ -159,6 +163,13 @@ class RunConfig:
             raise InputError(f"momentum = {self.momentum}: optimizer {self.optimizer!r} has none; it is for sgd")
         if self.error_feedback and self.update_format == "float32":
             raise InputError("error-feedback = True: update-format 'float32' loses nothing; expected bfloat16 or int8")
+        if self.optimizer_state == "kept" and self.optimizer == "sgd" and not self.momentum:
+            raise InputError("optimizer-state = 'kept': optimizer 'sgd' without momentum has no state to keep")
+        if self.optimizer_state == "kept" and self.update_format != "float32":
+            raise InputError(
+                f"update-format = {self.update_format!r}: moments travel as they are; expected 'float32' beside "
+                "optimizer-state = 'kept'"
+            )
         for name in ("momentum", "server_momentum", "server_beta2", "dropout_probability"):
             value = getattr(self, name)
             _check(kebab(name), value, 0.0 <= value < 1.0, "0 to below 1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from fl_sparse.features.moments import Moments, Standardizer
 from fl_sparse.training.optimizers import OptimizerSpec
 
 Parameters = Mapping[str, NDArray[np.float32]]
+OptimizerMoments = Mapping[str, Parameters]
+"""Moment (``first`` and ``second`` of Adam, ``momentum`` of SGD) -> parameter -> values of the parameter's shape."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,10 @@ class TrainOrder:
     self_distillation: bool = False
     """Ordered dropout: whether the prefix learns from all that was received, which learns from the labels."""
     update: UpdateEncoding = UpdateEncoding()
+    moments: OptimizerMoments = field(default_factory=dict)
+    """What the optimiser goes on from; the reply then carries its moments, too. Empty: a fresh optimiser, not kept."""
+    steps_taken: int = 0
+    """Steps that `moments` have behind them, for Adam's bias correction."""
 
 
 @dataclass(frozen=True)
@@ -97,3 +103,5 @@ class TrainReply:
     num_examples: int
     loss: float
     """Mean over the local steps of the batches' mean cross-entropy."""
+    moments: OptimizerMoments = field(default_factory=dict)
+    """The optimiser's after the last step, if the order carried some."""

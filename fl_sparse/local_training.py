@@ -19,6 +19,7 @@ from fl_sparse.exchange import TrainOrder, TrainReply
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.mlp import MLPSpec
 from fl_sparse.training.batches import batch_rows
+from fl_sparse.training.descent import OptimizerState
 from fl_sparse.training.namespace import Namespace
 from fl_sparse.training.ordered_dropout import OrderedDropout
 from fl_sparse.training.stack import part_size, train_stack
@@ -83,7 +84,7 @@ def _stacking_key(order: TrainOrder, data: LocalData) -> Any:
     shapes = tuple((name, values.shape) for name, values in sorted(order.parameters.items()))
     ordered = bool(order.prefixes), order.self_distillation
     alike = order.activation, order.normalization, order.optimizer, order.local_steps
-    return shapes, alike, ordered, id(data.features), id(data.standardizer)
+    return shapes, alike, ordered, bool(order.moments), id(data.features), id(data.standardizer)
 
 
 def _train_group(orders: Sequence[TrainOrder], data: Sequence[LocalData], namespace: Namespace) -> list[TrainReply]:
@@ -103,7 +104,10 @@ def _train_group(orders: Sequence[TrainOrder], data: Sequence[LocalData], namesp
         namespace=namespace,
         standardizer=data[0].standardizer,
         ordered=_ordered(orders, data) if first.prefixes else None,
+        state=_state(orders) if first.moments else None,
+        keep_state=bool(first.moments),
     )
+    kept = {} if result.optimizer_state is None else result.optimizer_state.moments
     return [
         TrainReply(
             round=order.round,
@@ -111,9 +115,22 @@ def _train_group(orders: Sequence[TrainOrder], data: Sequence[LocalData], namesp
             parameters={name: values[position] for name, values in result.parameters.items()},
             num_examples=len(held.rows),
             loss=float(result.loss[position]),
+            moments={
+                moment: {name: values[position] for name, values in held.items()} for moment, held in kept.items()
+            },
         )
         for position, (order, held) in enumerate(zip(orders, data, strict=True))
     ]
+
+
+def _state(orders: Sequence[TrainOrder]) -> OptimizerState:
+    """Return where the group's optimisers stand."""
+    steps = np.array([order.steps_taken for order in orders], dtype=np.int64)
+    moments = {
+        moment: {name: [order.moments[moment][name] for order in orders] for name in held}
+        for moment, held in orders[0].moments.items()
+    }
+    return OptimizerState(steps, moments)
 
 
 def _batches(order: TrainOrder, data: LocalData) -> NDArray[np.int64]:

@@ -1,7 +1,8 @@
 """Checkpoints: all that a run needs to go on exactly, after each round, whole or absent.
 
-Every draw follows from the configuration and the round, so weights, the frozen standardizer and the server optimiser's
-moments are the whole state; the clients' accuracies at the round chosen so far wait here for the summary.
+Every draw follows from the configuration and the round, so weights, the frozen standardizer, the server optimiser's
+moments and, where it is kept, the clients' optimiser state are the whole state; the clients' accuracies at the round
+chosen so far wait here for the summary.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from fl_sparse.exchange import Parameters
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.whole_file import write_whole
 from server.client_accuracy import ClientAccuracy
+from strategies.kept_state import KeptState
 
 KEPT = 3
-WEIGHTS, STANDARDIZER, SERVER, CLIENTS = "weights.", "standardizer.", "server.", "clients."
+WEIGHTS, STANDARDIZER, SERVER, CLIENTS, OPTIMIZER = "weights.", "standardizer.", "server.", "clients.", "optimizer."
+STEPS = "optimizer-steps"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Checkpoint:
     """Of the server optimiser, by moment and parameter; none before the first round and under plain averaging."""
     by_client: ClientAccuracy | None = field(default=None, repr=False)
     """At the round chosen so far, if it is known."""
+    kept: KeptState = field(default_factory=KeptState, repr=False)
+    """The clients' optimiser state under ``optimizer-state = kept``."""
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, kept: int = KEPT) -> Path:
@@ -49,13 +54,16 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, kept: int = KEPT) -
     if checkpoint.standardizer is not None:
         tensors[STANDARDIZER + "mean"] = checkpoint.standardizer.mean
         tensors[STANDARDIZER + "inverse_std"] = checkpoint.standardizer.inverse_std
-    for moment, held in checkpoint.moments.items():
-        tensors |= {f"{SERVER}{moment}.{name}": np.ascontiguousarray(values) for name, values in held.items()}
+    for prefix, moments in ((SERVER, checkpoint.moments), (OPTIMIZER, checkpoint.kept.moments)):
+        for moment, held in moments.items():
+            tensors |= {f"{prefix}{moment}.{name}": np.ascontiguousarray(values) for name, values in held.items()}
     path = folder / f"round-{checkpoint.round:06d}.safetensors"
     metadata = {"round": str(checkpoint.round), "classes": "\n".join(checkpoint.classes)}
     if (found := checkpoint.by_client) is not None:
         tensors |= {CLIENTS + "ids": found.clients, CLIENTS + "accuracy": found.accuracy}
         metadata |= {"clients-round": str(found.round), "clients-of": found.of}
+    if checkpoint.kept.steps:
+        metadata[STEPS] = str(checkpoint.kept.steps)
     write_whole(path, save(tensors, metadata=metadata))
     for old in sorted(folder.glob("round-*.safetensors"))[:-kept]:
         old.unlink(missing_ok=True)
@@ -74,7 +82,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         with safe_open(path, framework="np") as stored:
             metadata = stored.metadata() or {}
             tensors: dict[str, NDArray[Any]] = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        number = int(metadata["round"])
+        number, steps = int(metadata["round"]), int(metadata.get(STEPS, 0))
         by_client = None
         if "clients-round" in metadata:
             ids, accuracy = tensors[CLIENTS + "ids"], tensors[CLIENTS + "accuracy"]
@@ -85,12 +93,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
     standardizer = None
     if STANDARDIZER + "mean" in tensors:
         standardizer = Standardizer(tensors[STANDARDIZER + "mean"], tensors[STANDARDIZER + "inverse_std"])
+    classes = tuple(metadata["classes"].split("\n"))
+    kept = KeptState(steps, _moments(tensors, OPTIMIZER))
+    return Checkpoint(number, weights, standardizer, classes, _moments(tensors, SERVER), by_client, kept)
+
+
+def _moments(tensors: Mapping[str, NDArray[np.float32]], prefix: str) -> dict[str, Parameters]:
     moments: dict[str, dict[str, NDArray[np.float32]]] = defaultdict(dict)
     for key, value in tensors.items():
-        if key.startswith(SERVER):
-            moment, _, name = key.removeprefix(SERVER).partition(".")
+        if key.startswith(prefix):
+            moment, _, name = key.removeprefix(prefix).partition(".")
             moments[moment][name] = value
-    return Checkpoint(number, weights, standardizer, tuple(metadata["classes"].split("\n")), dict(moments), by_client)
+    return dict(moments)
 
 
 def latest_checkpoint(folder: Path) -> Checkpoint | None:

@@ -116,7 +116,9 @@ def run_rounds(
     state = start.checkpoint
     examine = examination(spec, tables, state.standardizer) if tables is not None else None
     validation = None if examine is None else examine.sets["validation"]
-    strategy = flower_strategy(config, rule, answers.clients, state.standardizer, state.moments, validation)
+    strategy = flower_strategy(
+        config, rule, answers.clients, state.standardizer, state.moments, state.kept, validation=validation
+    )
     records = start.records
     if records and records[0].asked != len(answers.clients):
         watcher.note(f"warning: the run began with {records[0].asked} clients and goes on with {len(answers.clients)}")
@@ -146,7 +148,9 @@ def run_rounds(
         began = time.perf_counter()
         records.append(record)
         accuracies = found if chosen_record(records) is record else state.by_client
-        state = Checkpoint(number, parameters, state.standardizer, state.classes, strategy.moments, accuracies)
+        state = Checkpoint(
+            number, parameters, state.standardizer, state.classes, strategy.moments, accuracies, strategy.kept
+        )
         # The record first: going on from a checkpoint drops later records, but could not make up a missing one.
         write_record(folder, record)
         save_checkpoint(folder.checkpoints, state)

@@ -49,6 +49,7 @@ class Alone(FedAvg):
             "server-learning-rate": (config.server_learning_rate, 0.0),
             "update-format": (config.update_format, "float32"),
             "bias-updates": (config.bias_updates, "aggregate"),
+            "optimizer-state": (config.optimizer_state, "fresh"),
             "round-deadline": (config.round_deadline, 0.0),
             "init": (config.init, "uniform"),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from fl_sparse.config import RunConfig
 from fl_sparse.exchange import ClientDescription
 from fl_sparse.subnet import SubnetAssignment
 from strategies.assignment import AssignmentRule, Placement
+from strategies.kept_state import kept_moments, trained_parameters
 from strategies.orders import order_workload, train_order
 from strategies.sampling import sample
 from strategies.virtual_clock import ClientTime, VirtualClock
@@ -72,6 +74,7 @@ def _time(
         for name, shape in shapes.items()
     }
     order = train_order(config, number, placement, held, None, expects_standardizer=config.standardize)
+    order = replace(order, moments=dict.fromkeys(kept_moments(config), trained_parameters(held)))
     flops = order_workload(order, client.num_examples).total_flops
     key = (client.partition_id, flops, *(values.shape for values in held.values()))
     if key in known:

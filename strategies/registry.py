@@ -19,6 +19,7 @@ from strategies.fjord import FjORD
 from strategies.heterofl import HeteroFL
 from strategies.ist import IST
 from strategies.ist_capacity import ISTCapacity
+from strategies.kept_state import KeptState
 from strategies.server_optimizer import Moments, ServerOptimizer
 from strategies.submodel import SubmodelStrategy
 
@@ -79,6 +80,8 @@ def flower_strategy(
     clients: Mapping[int, ClientDescription],
     standardizer: Standardizer | None,
     moments: Moments | None = None,
+    kept: KeptState | None = None,
+    *,
     validation: Labelled | None = None,
 ) -> SubmodelStrategy:
     """Return the Flower strategy of a rule; see `SubmodelStrategy` for the parameters.
@@ -88,7 +91,7 @@ def flower_strategy(
     if isinstance(rule, ClosedForm):
         return ClosedFormStrategy(config, rule, clients, standardizer, validation)
     made = AloneStrategy if isinstance(rule, Alone) else SubmodelStrategy
-    return made(config, rule, clients, standardizer, moments)
+    return made(config, rule, clients, standardizer, moments, kept)
 
 
 def check_distributed(config: RunConfig) -> None:

@@ -22,6 +22,7 @@ from fl_sparse.subnet import Reassembly, SubnetUpdate, extract
 from fl_sparse.wire import array_record, content_of_order, parameters_of, read_evaluation, read_reply, wire_bytes
 from strategies.assignment import AssignmentRule, Placement, whole_model
 from strategies.in_order import InOrder
+from strategies.kept_state import KeptState, StateReassembly
 from strategies.orders import evaluation_order, order_workload, train_order
 from strategies.residuals import ResidualRounds
 from strategies.round_report import RoundReport
@@ -48,8 +49,8 @@ class SubmodelStrategy(Strategy):
         Node id -> the node's description, from round 0's question.
     standardizer
         The federation's frozen mean and variance; reaches each node with its first train message.
-    moments
-        The server optimiser's, when a run goes on from a checkpoint.
+    moments, kept
+        The server optimiser's moments, and the clients' optimiser state, when a run goes on from a checkpoint.
     """
 
     def __init__(
@@ -59,10 +60,12 @@ class SubmodelStrategy(Strategy):
         clients: Mapping[int, ClientDescription],
         standardizer: Standardizer | None,
         moments: Moments | None = None,
+        kept: KeptState | None = None,
     ) -> None:
         self.config = config
         self.optimizer = ServerOptimizer.from_config(config)
         self.moments: Moments = moments or {}
+        self.kept = kept or KeptState()
         self.rule = rule
         self.clients = clients
         self.standardizer = standardizer
@@ -89,9 +92,10 @@ class SubmodelStrategy(Strategy):
         self._placed = self._place(server_round, grid.get_node_ids())
         self.report = RoundReport(asked=len(self._placed))
         self._times, self._shapes, self._silent = {}, {}, set()
+        self.kept = self.kept.begun(self._parameters, self.config)
         messages = []
         for node, placement in self._placed.items():
-            order = self._order(server_round, node, placement)
+            order = self.kept.handed(self._order(server_round, node, placement), placement.assignment)
             self._shapes[node] = {name: values.shape for name, values in order.parameters.items()}
             work = order_workload(order, self.clients[node].num_examples)
             self.report.work.append(work)
@@ -277,6 +281,7 @@ class SubmodelStrategy(Strategy):
             subnet=self._placed[node].subnet,
             shapes=self._shapes[node],
             update_format=self.config.update_format,
+            moments=tuple(self.kept.moments),
         )
         assignment = self._placed[node].assignment
         if self.config.update_format != "float32":
@@ -299,16 +304,19 @@ class SubmodelStrategy(Strategy):
 
     def _begin(self) -> None:
         """Get ready for a round's updates."""
-        self._sums = Reassembly(self._parameters)
+        self._sums, self._state_sums = Reassembly(self._parameters), StateReassembly(self.kept)
 
     def _take(self, node: int, reply: TrainReply) -> None:
         """Take an update; they come sorted by client."""
         placement = self._placed[node]
         weight = reply.num_examples if placement.by_examples else 1.0
-        self._sums.add(SubnetUpdate(placement.assignment, reply.parameters, weight))
+        update = SubnetUpdate(placement.assignment, reply.parameters, weight)
+        self._sums.add(update)
+        self._state_sums.add(update, reply.moments)
 
     def _reassemble(self) -> Parameters:
         """Return the next global model, from the updates taken."""
+        self.kept = self._state_sums.result(self.config.local_steps)
         averaged, covered = self._sums.result()
         if self.config.bias_updates == "drop":
             # The paper's release never gathers biases: kept as an option to measure what that costs.

@@ -65,7 +65,7 @@ class VirtualClock:
             name: np.broadcast_to(dtype.type(0), shape)
             for name, (dtype, shape) in layout(shapes, order.update.format).items()
         }
-        reply = TrainReply(order.round, order.subnet, update, client.num_examples, loss=1.0)
+        reply = TrainReply(order.round, order.subnet, update, client.num_examples, 1.0, order.moments)
         return self.time(
             client.partition_id,
             bytes_down=wire_bytes(content_of_order(kept)),

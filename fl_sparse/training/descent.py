@@ -26,12 +26,12 @@ class OptimizerState:
     steps
         int64 (A,): steps taken so far.
     moments
-        Name of a moment -> name of a parameter -> float32 (A, ...). SGD with momentum has ``momentum``, Adam ``first``
-        and ``second``: torch's ``momentum_buffer``, ``exp_avg`` and ``exp_avg_sq``.
+        Name of a moment -> name of a parameter -> float32 (A, ...), or a sequence of A arrays. SGD with momentum has
+        ``momentum``, Adam ``first`` and ``second``: torch's ``momentum_buffer``, ``exp_avg`` and ``exp_avg_sq``.
     """
 
     steps: NDArray[np.int64]
-    moments: Mapping[str, Mapping[str, NDArray[np.float32]]] = field(repr=False)
+    moments: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
 
 def moment_names(optimizer: OptimizerSpec) -> tuple[str, ...]:

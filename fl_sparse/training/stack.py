@@ -144,7 +144,7 @@ def _stacked(values: Any) -> NDArray[np.float32]:
 
 
 def _start(state: OptimizerState | None, moment: str, name: str, like: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.zeros_like(like) if state is None else state.moments[moment][name].copy()
+    return np.zeros_like(like) if state is None else _stacked(state.moments[moment][name])
 
 
 HOST_BYTES = 2**30

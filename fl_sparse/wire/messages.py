@@ -2,13 +2,15 @@
 
 A train message carries exactly one ``ArrayRecord`` (weights) and one ``ConfigRecord``, as Flower's mods expect. Index
 sets stay on the server: a client needs weights, scales and hyperparameters only. A reply's one ``ArrayRecord`` holds
-the trained weights, or, where the order asks for it, their encoded difference (`fl_sparse.quantization`).
+the trained weights, or, where the order asks for it, their encoded difference (`fl_sparse.quantization`). Under
+``optimizer-state = kept`` the records hold the optimiser's moments beside the weights: mods that take all of a record
+for weights, such as clipping, do not go with it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from fl_sparse.features.moments import Moments, Standardizer
 from fl_sparse.quantization import Layout, decode, layout
 from fl_sparse.training.optimizers import OptimizerSpec
 from fl_sparse.wire.arrays import array_record, parameters_of
+from fl_sparse.wire.moments import moment_shapes, split_moments, with_moments
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
 
@@ -111,9 +114,12 @@ def content_of_order(order: TrainOrder) -> RecordDict:
         config["update-format"] = order.update.format
         config["error-feedback"] = order.update.error_feedback
         config["residual-round"] = order.update.residual_round
+    if order.moments:
+        config["steps-taken"] = order.steps_taken
     if order.standardizer is not None:
         config |= standardizer_values(order.standardizer)
-    return RecordDict({ARRAYS: array_record(order.parameters), CONFIG: ConfigRecord(config)})
+    arrays = array_record(with_moments(order.parameters, order.moments))
+    return RecordDict({ARRAYS: arrays, CONFIG: ConfigRecord(config)})
 
 
 def read_order(content: RecordDict) -> TrainOrder:
@@ -122,10 +128,11 @@ def read_order(content: RecordDict) -> TrainOrder:
     layers = len(config["scales"]) - 1
     flat = list(config.get("prefixes", ()))
     prefixes = tuple(tuple(flat[start : start + layers]) for start in range(0, len(flat), max(1, layers)))
+    parameters, moments = split_moments(parameters_of(content.array_records[ARRAYS]))
     return TrainOrder(
         round=config["round"],
         subnet=config["subnet"],
-        parameters=parameters_of(content.array_records[ARRAYS]),
+        parameters=parameters,
         scales=tuple(config["scales"]),
         activation=config["activation"],
         normalization=config["normalization"],
@@ -148,6 +155,8 @@ def read_order(content: RecordDict) -> TrainOrder:
             config.get("error-feedback", False),
             config.get("residual-round", 0),
         ),
+        moments=moments,
+        steps_taken=config.get("steps-taken", 0),
     )
 
 
@@ -175,7 +184,7 @@ def content_of_reply(reply: TrainReply) -> RecordDict:
     metrics = MetricRecord(
         {"round": reply.round, "subnet": reply.subnet, "num-examples": reply.num_examples, "loss": float(reply.loss)}
     )
-    return RecordDict({ARRAYS: array_record(reply.parameters), METRICS: metrics})
+    return RecordDict({ARRAYS: array_record(with_moments(reply.parameters, reply.moments)), METRICS: metrics})
 
 
 def read_reply(
@@ -185,14 +194,16 @@ def read_reply(
     subnet: int,
     shapes: Mapping[str, tuple[int, ...]],
     update_format: str = "float32",
+    moments: Sequence[str] = (),
 ) -> TrainReply:
-    """Read and check a reply; an encoded difference is decoded.
+    """Read and check a reply; an encoded difference is decoded, and ``moments`` names those that it has to carry.
 
     Raises
     ------
     ValueError
         With the reason for refusal: another round or subnet, missing or unexpected arrays, another shape or dtype,
-        values that are not finite, int8 arrays that no encoding makes, or less than one example.
+        values that are not finite, int8 arrays that no encoding makes, a negative second moment, or less than one
+        example.
     """
     if (reason := refusal_of(content)) is not None:
         raise ValueError(reason)
@@ -211,11 +222,16 @@ def read_reply(
         raise ValueError(f"num-examples = {examples}; expected 1 or more")
     if isinstance(loss, list) or not math.isfinite(loss):
         raise ValueError(f"loss = {loss}; expected a finite number")
-    parameters = decode(_checked(content.array_records[ARRAYS], layout(shapes, update_format)), update_format)
-    for name, values in parameters.items():
+    awaited = {**layout(shapes, update_format), **layout(moment_shapes(shapes, moments), "float32")}
+    trained, kept = split_moments(_checked(content.array_records[ARRAYS], awaited))
+    parameters = decode(trained, update_format)
+    for name, values in with_moments(parameters, kept).items():
         if not np.isfinite(values).all():
             raise ValueError(f"{name} holds values that are not finite")
-    return TrainReply(round_number, subnet, parameters, int(examples), float(loss))
+    for name, values in kept.get("second", {}).items():
+        if (values < 0).any():
+            raise ValueError(f"the second moment of {name} holds negative values")
+    return TrainReply(round_number, subnet, parameters, int(examples), float(loss), kept)
 
 
 def content_of_evaluation(reply: EvaluationReply) -> RecordDict:

@@ -105,6 +105,10 @@ def test_a_run_leaves_a_whole_folder(tiny_encoder: str, tmp_path: Path, capsys) 
         ("strategy=fjord", "num-subnets=4", "dropout-probability=0.9"),
         ("strategy=fjord", "num-subnets=4", "self-distillation=true", "capacities=1,0.4"),
         ("server-optimizer=momentum", "strategy=ist-capacity", "capacities=1,0.5"),
+        ("optimizer-state=kept", "num-clients=5", "dropout-probability=0.3"),
+        ("optimizer-state=kept", "optimizer=sgd", "momentum=0.9", "proximal=0.1", "init=ridge", "evaluate-every=2"),
+        ("optimizer-state=kept", "strategy=heterofl", "num-subnets=4", "capacities=1,0.5", "server-optimizer=adam"),
+        ("optimizer-state=kept", "strategy=fjord", "num-subnets=4", "self-distillation=true"),
     ],
     ids=" ".join,
 )
@@ -166,6 +170,20 @@ def test_resuming_another_configuration_or_a_finished_run_is_refused(tiny_encode
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+def test_a_run_that_keeps_its_optimizers_goes_on_exactly(tiny_encoder: str, tmp_path: Path) -> None:
+    more = ("optimizer-state=kept", "dropout-probability=0.3", "num-server-rounds=6")
+    whole, cut = run(tiny_encoder, tmp_path, "whole", *more), run(tiny_encoder, tmp_path, "cut", *more)
+    (cut / "summary.json").unlink()
+    for number in (5, 6):
+        (cut / "checkpoints" / f"round-{number:06d}.safetensors").unlink()
+    assert main(["run", "--resume", str(cut)]) == 0
+    last = [load_file(folder / "checkpoints" / "round-000006.safetensors") for folder in (whole, cut)]
+    assert any(name.startswith("optimizer.second.") and values.any() for name, values in last[0].items())
+    assert last[0].keys() == last[1].keys()
+    for name, values in last[0].items():
+        np.testing.assert_array_equal(values, last[1][name], err_msg=name)
+
+
 def test_stopping_says_how_to_go_on(tiny_encoder: str, tmp_path: Path, capsys, monkeypatch) -> None:
     def interrupt(*_) -> None:
         raise KeyboardInterrupt
@@ -203,6 +221,7 @@ def test_metrics_that_lack_rounds_are_not_gone_on_from(tiny_encoder: str, tmp_pa
         (["run", "-c", "dataset=digitz", "--backend", "ray"], "did you mean 'digits'?"),
         (["run", "-c", "encoder-normalization=haf"], "encoder normalization 'haf'"),
         (["run", "-c", "partition=natural"], "natural"),
+        (["run", "-c", "optimizer-state=kept", "-c", "optimizer=sgd"], "optimizer-state = 'kept': optimizer 'sgd'"),
         (["run", "-c", "num-clients=2", "-c", "clients-per-round=3"], "clients-per-round = 3"),
         (["run", "--resume", "/no/such/run"], "/no/such/run holds no run"),
         (["run", "no/such.toml"], "no/such.toml"),

@@ -1,4 +1,4 @@
-"""One subnet on one client is central training whose optimiser starts anew every τ steps, step for step."""
+"""One subnet on one client is central training, step for step: one run, or with an optimiser anew every τ steps."""
 
 from __future__ import annotations
 
@@ -19,8 +19,13 @@ from fl_sparse.mlp import MLPSpec, init_parameters
 TAU, ROUNDS, BATCH = 7, 12, 100
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_one_subnet_on_one_client_is_central_training(optimizer: str, tiny_encoder: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "momentum", "state"),
+    [("adam", 0.0, "fresh"), ("sgd", 0.0, "fresh"), ("adam", 0.0, "kept"), ("sgd", 0.9, "kept"), ("sgd", 0.9, "fresh")],
+)
+def test_one_subnet_on_one_client_is_central_training(
+    optimizer: str, momentum: float, state: str, tiny_encoder: str, tmp_path: Path
+) -> None:
     keys = [
         f"encoder={tiny_encoder}",
         "hidden-widths=24,20",
@@ -32,6 +37,8 @@ def test_one_subnet_on_one_client_is_central_training(optimizer: str, tiny_encod
         f"batch-size={BATCH}",
         f"optimizer={optimizer}",
         f"learning-rate={0.001 if optimizer == 'adam' else 0.05}",
+        f"momentum={momentum}",
+        f"optimizer-state={state}",
     ]
     overrides = [part for text in keys for part in ("-c", text)]
     assert main(["run", *overrides, "--out", str(tmp_path), "--name", "federated"]) == 0
@@ -48,9 +55,13 @@ def test_one_subnet_on_one_client_is_central_training(optimizer: str, tiny_encod
 
     batches = -(-len(rows) // BATCH)
     for step in range(ROUNDS * TAU):
-        if step % TAU == 0:
-            made = torch.optim.Adam if optimizer == "adam" else torch.optim.SGD
-            descent = made(weights.values(), lr=config.learning_rate)
+        if step == 0 or (state == "fresh" and step % TAU == 0):
+            rate = config.learning_rate
+            descent = (
+                torch.optim.Adam(weights.values(), lr=rate)
+                if optimizer == "adam"
+                else torch.optim.SGD(weights.values(), lr=rate, momentum=momentum)
+            )
         epoch, batch = divmod(step, batches)
         order = np.random.default_rng([int(Purpose.BATCH), config.seed, 0, epoch]).permutation(len(rows))
         chosen = order[batch * BATCH : (batch + 1) * BATCH]

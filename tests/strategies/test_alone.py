@@ -209,6 +209,7 @@ def test_it_is_a_cell_of_a_comparison(tiny_encoder: str, tmp_path: Path) -> None
         ({"server_learning_rate": 0.5}, "server-learning-rate = 0.5"),
         ({"bias_updates": "drop"}, "bias-updates = 'drop'"),
         ({"update_format": "int8"}, "update-format = 'int8'"),
+        ({"optimizer_state": "kept"}, "optimizer-state = 'kept'"),
         ({"device_profiles": "phone", "round_deadline": 1.0}, "round-deadline = 1.0"),
         ({"init": "ridge"}, "init = 'ridge'"),
         ({"num_subnets": 2}, "num-subnets = 2"),

@@ -1,0 +1,98 @@
+"""Clients' optimiser state that outlives the round (``optimizer-state = kept``), held by the server.
+
+Symbols: θ_j a coordinate, t local steps so far, τ local steps of a round.
+
+Moments take the way of the weights: cut out by the same assignment, moved by the same steps, put back by the same
+weighted means, so that θ_j and its moments have the same owners, and a coordinate that nobody held keeps both, bit for
+bit. Adam's bias correction needs t, one number for the whole model: τ times the rounds so far with at least one usable
+reply. Where each round covers every coordinate (whole models, one subnet) that is each coordinate's own count, and with
+one client R rounds of τ steps are one run of R·τ steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_sparse.config import RunConfig
+from fl_sparse.exchange import OptimizerMoments, Parameters, TrainOrder
+from fl_sparse.mlp import SKIP_NAMES
+from fl_sparse.subnet import Reassembly, SubnetAssignment, SubnetUpdate, extract
+from fl_sparse.training.descent import moment_names
+from fl_sparse.training.optimizers import OptimizerSpec
+
+
+def kept_moments(config: RunConfig) -> tuple[str, ...]:
+    """Return the names of the moments that outlive a round, none under ``optimizer-state = fresh``."""
+    optimizer = OptimizerSpec(config.optimizer, config.learning_rate, config.momentum, config.proximal)
+    return moment_names(optimizer) if config.optimizer_state == "kept" else ()
+
+
+def trained_parameters(parameters: Parameters) -> dict[str, NDArray[np.float32]]:
+    """Return the parameters that have moments: all but the skip term, which is never trained."""
+    return {name: values for name, values in parameters.items() if name not in SKIP_NAMES}
+
+
+@dataclass(frozen=True)
+class KeptState:
+    """The optimiser state of the whole model.
+
+    Parameters
+    ----------
+    steps
+        t; 0 before the first usable reply.
+    moments
+        Moment -> trained parameter -> float32 values of its shape; empty before the first round.
+    """
+
+    steps: int = 0
+    moments: OptimizerMoments = field(default_factory=dict, repr=False)
+
+    def begun(self, parameters: Parameters, config: RunConfig) -> KeptState:
+        """Return the state before a round: this one, or zeros before the first of a run that keeps states."""
+        moments = kept_moments(config)
+        if self.moments or not moments:
+            return self
+        trained = trained_parameters(parameters)
+        zeros = {moment: {name: np.zeros_like(values) for name, values in trained.items()} for moment in moments}
+        return KeptState(0, zeros)
+
+    def handed(self, order: TrainOrder, assignment: SubnetAssignment) -> TrainOrder:
+        """Return the order with the state that the subnet's optimiser goes on from, if there is any."""
+        if not self.moments:
+            return order
+        return replace(order, moments=self.part(assignment), steps_taken=self.steps)
+
+    def part(self, assignment: SubnetAssignment) -> dict[str, Parameters]:
+        """Return a subnet's moments."""
+        return {moment: extract(held, assignment) for moment, held in self.moments.items()}
+
+
+class StateReassembly:
+    """The state after a round, from updates that come one by one.
+
+    Parameters
+    ----------
+    state
+        The state before; not changed.
+    """
+
+    def __init__(self, state: KeptState) -> None:
+        self._state = state
+        self._sums = {moment: Reassembly(held) for moment, held in state.moments.items()}
+        self._any = False
+
+    def add(self, update: SubnetUpdate, moments: OptimizerMoments) -> None:
+        """Take the next accepted update's moments, which weigh as much as its parameters."""
+        self._any = True
+        for moment, sums in self._sums.items():
+            sums.add(replace(update, parameters=moments[moment]))
+
+    def result(self, local_steps: int) -> KeptState:
+        """Return the state after τ = ``local_steps`` more steps; without an update, the state before."""
+        if not self._any or not self._sums:
+            return self._state
+        moments = {moment: sums.result()[0] for moment, sums in self._sums.items()}
+        return KeptState(self._state.steps + local_steps, moments)
