@@ -59,7 +59,8 @@ def draw(drawn: Sequence[Point], path: Path, *, kind: Kind, x: str, y: str, log:
     series = list(dict.fromkeys(point.series for point in drawn))
     names = list(dict.fromkeys(str(point.x) for point in drawn))
     with mpl.rc_context(STYLE):
-        height = max(3.0, 0.9 + (0.16 + 0.18 * len(series)) * len(names)) if kind == "dots" else 3.8
+        height = 0.9 + (0.16 + 0.18 * len(series)) * len(names) if kind == "dots" else 3.8
+        height = max(3.0, height, 0.4 + 0.24 * len(series))
         width = 5.2 if kind == "pareto" else 3.4
         figure = Figure(figsize=(1.6 + width * max(len(panels), 1), height), layout="constrained")
         FigureCanvasAgg(figure)
