@@ -24,5 +24,7 @@ def sample(config: RunConfig, round_number: int, clients: Sequence[Client]) -> l
 
 def drops_out(config: RunConfig, round_number: int, client: int) -> bool:
     """Tell whether the client of this partition id, asked in a round, stays silent (``dropout-probability``)."""
+    if not config.dropout_probability:
+        return False
     drawn = generator(Purpose.CLIENT_FAILURE, config.seed, round_number, client).random()
     return bool(drawn < config.dropout_probability)

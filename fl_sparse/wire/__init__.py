@@ -1,6 +1,6 @@
 """Messages: how weights, orders and results cross between server and client. The only package here that knows flwr."""
 
-from fl_sparse.wire.arrays import LazyArray, array_record, parameters_of, wire_bytes
+from fl_sparse.wire.arrays import LazyArray, array_record, parameters_of
 from fl_sparse.wire.grams import content_of_gram, content_of_gram_question, read_gram, read_gram_question
 from fl_sparse.wire.messages import (
     content_of_description,
@@ -14,6 +14,7 @@ from fl_sparse.wire.messages import (
     read_reply,
     refusal_of,
 )
+from fl_sparse.wire.sizes import wire_bytes
 
 __all__ = [
     "LazyArray",

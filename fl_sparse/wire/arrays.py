@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import io
-import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, RecordDict
-from flwr.common.constant import FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE as CHUNK
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from flwr.common.constant import SType
 from numpy.typing import NDArray
+
+RecordOfKind = TypeVar("RecordOfKind", ArrayRecord, ConfigRecord, MetricRecord)
 
 
 class LazyArray(Array):
@@ -22,7 +23,7 @@ class LazyArray(Array):
 
     def __init__(self, values: NDArray[Any]) -> None:
         self.__dict__.update(
-            values=values, dtype=str(values.dtype), shape=tuple(values.shape), stype=SType.NUMPY, _is_dirty=True
+            values=values, dtype=_name(values.dtype), shape=values.shape, stype=SType.NUMPY, _is_dirty=True
         )
 
     @property
@@ -42,6 +43,27 @@ class LazyArray(Array):
     def numpy(self) -> NDArray[Any]:
         """Return the array itself, not a copy."""
         return self.__dict__["values"]  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _name(dtype: np.dtype[Any]) -> str:
+    return str(dtype)
+
+
+def record_of(content: RecordDict, name: str, kind: type[RecordOfKind]) -> RecordOfKind | None:
+    """Return a message's record if it is there and of this kind; Flower's own views by kind copy the directory."""
+    found = content.get(name)
+    return found if isinstance(found, kind) else None
+
+
+def finite(values: NDArray[Any]) -> bool:
+    """Tell whether all values of a float array are finite.
+
+    A sum of squares is finite only if all are, and takes one pass; where it overflows, the values are looked at.
+    """
+    flat = values.reshape(-1)
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(np.dot(flat, flat)) or np.isfinite(flat).all())
 
 
 def array_record(parameters: Mapping[str, NDArray[Any]]) -> ArrayRecord:
@@ -67,48 +89,3 @@ def parameters_of(record: ArrayRecord) -> dict[str, NDArray[Any]]:
         except Exception as error:  # NumPy and Flower raise errors of several types on damaged data
             raise ValueError(f"{name} cannot be read: {error}") from None
     return arrays
-
-
-def wire_bytes(content: RecordDict) -> int:
-    """Return the bytes of a message's content as Flower sends it: every object of its tree, deflated.
-
-    Arrays are not serialised to be counted: their sizes follow from shape and dtype. The envelope (addresses and
-    times, about 100 bytes) is left out, since it depends on node ids that are drawn anew in each run. Flower sends
-    objects of equal bytes once; here each counts.
-    """
-    names = dict.fromkeys(content, "0" * 64)
-    total = _object_bytes("RecordDict", len(content), len(json.dumps(names).encode()))
-    for record in content.values():
-        if isinstance(record, ArrayRecord):
-            body = len(json.dumps(dict.fromkeys(record, "0" * 64)).encode())
-            total += _object_bytes("ArrayRecord", len(record), body)
-            total += sum(_array_bytes(array) for array in record.values())
-        else:
-            total += len(record.deflate())
-    return total
-
-
-def _array_bytes(array: Array) -> int:
-    data = _npy_bytes(array) if isinstance(array, LazyArray) else len(array.data)
-    sizes = [min(CHUNK, data - start) for start in range(0, data, CHUNK)]
-    about = {
-        "dtype": array.dtype,
-        "shape": array.shape,
-        "stype": array.stype,
-        "arraychunk_ids": list(range(len(sizes))),
-    }
-    total = _object_bytes("Array", len(sizes), len(json.dumps(about).encode()))
-    return total + sum(_object_bytes("ArrayChunk", 0, size) for size in sizes)
-
-
-def _npy_bytes(array: LazyArray) -> int:
-    buffer = io.BytesIO()
-    values = array.numpy()
-    np.lib.format.write_array_header_1_0(buffer, np.lib.format.header_data_from_array_1_0(values))
-    return buffer.tell() + values.nbytes
-
-
-def _object_bytes(kind: str, children: int, body: int) -> int:
-    """Size of a deflated object: ``<kind> <child ids of 64 hex digits, comma-separated> <body length>`` NUL body."""
-    ids = 65 * children - 1 if children else 0
-    return len(kind) + 1 + ids + 1 + len(str(body)) + 1 + body

@@ -21,8 +21,9 @@ from fl_sparse.exchange import ClientDescription, EvaluationReply, TrainOrder, T
 from fl_sparse.features.moments import Moments, Standardizer
 from fl_sparse.quantization import Layout, decode, layout
 from fl_sparse.training.optimizers import OptimizerSpec
-from fl_sparse.wire.arrays import array_record, parameters_of
+from fl_sparse.wire.arrays import array_record, finite, parameters_of, record_of
 from fl_sparse.wire.moments import moment_shapes, split_moments, with_moments
+from fl_sparse.wire.order_settings import order_settings
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
 
@@ -53,7 +54,7 @@ def read_description(content: RecordDict) -> ClientDescription:
     ValueError
         Naming what is missing or malformed.
     """
-    config = content.config_records.get(CONFIG)
+    config = record_of(content, CONFIG, ConfigRecord)
     if config is None:
         raise ValueError("the description carries no record 'config'")
     try:
@@ -90,23 +91,7 @@ def read_description(content: RecordDict) -> ClientDescription:
 
 def content_of_order(order: TrainOrder) -> RecordDict:
     """Return the content of a train message; arrays are shared, not copied."""
-    optimizer = order.optimizer
-    config: dict[str, Any] = {
-        "round": order.round,
-        "subnet": order.subnet,
-        "scales": [float(scale) for scale in order.scales],
-        "activation": order.activation,
-        "normalization": order.normalization,
-        "optimizer": optimizer.name,
-        "learning-rate": optimizer.learning_rate,
-        "momentum": optimizer.momentum,
-        "proximal": optimizer.proximal,
-        "first-step": order.first_step,
-        "local-steps": order.local_steps,
-        "batch-size": order.batch_size,
-        "seed": order.seed,
-        "expects-standardizer": order.expects_standardizer,
-    }
+    config = order_settings(order)
     if order.prefixes:
         config["prefixes"] = [width for prefix in order.prefixes for width in prefix]
         config["self-distillation"] = order.self_distillation
@@ -117,18 +102,19 @@ def content_of_order(order: TrainOrder) -> RecordDict:
     if order.moments:
         config["steps-taken"] = order.steps_taken
     if order.standardizer is not None:
-        config |= standardizer_values(order.standardizer)
+        config.update(standardizer_values(order.standardizer))
     arrays = array_record(with_moments(order.parameters, order.moments))
-    return RecordDict({ARRAYS: arrays, CONFIG: ConfigRecord(config)})
+    return RecordDict({ARRAYS: arrays, CONFIG: config})
 
 
 def read_order(content: RecordDict) -> TrainOrder:
     """Read a train message."""
-    config: Any = content.config_records[CONFIG]
+    config: Any = content[CONFIG]
+    arrays: Any = content[ARRAYS]
     layers = len(config["scales"]) - 1
     flat = list(config.get("prefixes", ()))
     prefixes = tuple(tuple(flat[start : start + layers]) for start in range(0, len(flat), max(1, layers)))
-    parameters, moments = split_moments(parameters_of(content.array_records[ARRAYS]))
+    parameters, moments = split_moments(parameters_of(arrays))
     return TrainOrder(
         round=config["round"],
         subnet=config["subnet"],
@@ -207,8 +193,8 @@ def read_reply(
     """
     if (reason := refusal_of(content)) is not None:
         raise ValueError(reason)
-    metrics = content.metric_records.get(METRICS)
-    if metrics is None or ARRAYS not in content.array_records:
+    metrics, arrays = record_of(content, METRICS, MetricRecord), record_of(content, ARRAYS, ArrayRecord)
+    if metrics is None or arrays is None:
         raise ValueError("the reply lacks its arrays or its metrics")
     try:
         answered: dict[str, Any] = {key: metrics[key] for key in ("round", "subnet", "num-examples", "loss")}
@@ -223,10 +209,10 @@ def read_reply(
     if isinstance(loss, list) or not math.isfinite(loss):
         raise ValueError(f"loss = {loss}; expected a finite number")
     awaited = {**layout(shapes, update_format), **layout(moment_shapes(shapes, moments), "float32")}
-    trained, kept = split_moments(_checked(content.array_records[ARRAYS], awaited))
+    trained, kept = split_moments(_checked(arrays, awaited))
     parameters = decode(trained, update_format)
     for name, values in with_moments(parameters, kept).items():
-        if not np.isfinite(values).all():
+        if not finite(values):
             raise ValueError(f"{name} holds values that are not finite")
     for name, values in kept.get("second", {}).items():
         if (values < 0).any():
@@ -250,7 +236,7 @@ def read_evaluation(content: RecordDict, *, round_number: int) -> EvaluationRepl
     """
     if (reason := refusal_of(content)) is not None:
         raise ValueError(reason)
-    metrics: Any = content.metric_records.get(METRICS, {})
+    metrics: Any = record_of(content, METRICS, MetricRecord) or {}
     try:
         found = EvaluationReply(
             metrics["round"], float(metrics["accuracy"]), float(metrics["loss"]), int(metrics["num-examples"])
@@ -287,7 +273,7 @@ def content_of_refusal(reason: str) -> RecordDict:
 
 def refusal_of(content: RecordDict) -> str | None:
     """Return the reason a client gave for not answering, if it refused."""
-    config = content.config_records.get(CONFIG)
+    config = record_of(content, CONFIG, ConfigRecord)
     return str(config["refused"]) if config is not None and "refused" in config else None
 
 

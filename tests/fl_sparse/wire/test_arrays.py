@@ -60,6 +60,23 @@ def test_a_format_weighs_its_share_of_float32(update_format: str, share: float) 
     assert share < part / whole < share + (0.004 if update_format == "int8" else 0.001)
 
 
+SIGNED, UNSIGNED = st.integers(-(2**63), 2**63 - 1), st.integers(0, 2**64 - 1)
+NUMBERS = (SIGNED, UNSIGNED, st.floats())
+SCALARS = (*NUMBERS, st.booleans(), st.text(max_size=300), st.binary(max_size=300))
+
+
+def records(kinds) -> st.SearchStrategy:
+    values = st.one_of(*kinds, *(st.lists(kind, max_size=200) for kind in kinds))
+    return st.dictionaries(st.text(max_size=140), values, max_size=6)
+
+
+@settings(max_examples=200, deadline=None)
+@given(config=records(SCALARS), metrics=records(NUMBERS))
+def test_values_of_every_kind_weigh_what_flower_deflates(config: dict, metrics: dict) -> None:
+    content = RecordDict({"config": ConfigRecord(config), "metrics": MetricRecord(metrics)})
+    assert wire_bytes(content) == deflated(content)
+
+
 def test_arrays_larger_than_a_chunk_are_counted_whole() -> None:
     content = RecordDict({"arrays": array_record({"weight": np.random.default_rng(0).normal(size=(1400, 1000))})})
     assert wire_bytes(content) == deflated(content)

@@ -1,0 +1,127 @@
+"""What a message weighs on the wire, from its keys, types and shapes: nothing is serialised to be counted."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.common.constant import FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE as CHUNK
+
+from fl_sparse.wire.arrays import LazyArray
+
+ID = "0" * 64
+"""As long as the name that Flower gives an object, its hash."""
+MAX_SINT64 = 2**63 - 1
+
+
+def wire_bytes(content: RecordDict) -> int:
+    """Return the bytes of a message's content as Flower sends it: every object of its tree, deflated.
+
+    Sizes of arrays follow from shape and dtype, those of other records from Protocol Buffers' encoding of their values.
+    The envelope (addresses and times, about 100 bytes) is left out, since it depends on node ids that are drawn anew in
+    each run. Flower sends objects of equal bytes once; here each counts.
+    """
+    total = _object_bytes("RecordDict", len(content), _directory_bytes(tuple(content)))
+    for record in content.values():
+        if isinstance(record, ArrayRecord):
+            total += _object_bytes("ArrayRecord", len(record), _directory_bytes(tuple(record)))
+            total += sum(_array_bytes(array) for array in record.values())
+        else:
+            total += _values_bytes(record)
+    return total
+
+
+@functools.lru_cache(maxsize=256)
+def _directory_bytes(names: tuple[str, ...]) -> int:
+    return len(json.dumps(dict.fromkeys(names, ID)).encode())
+
+
+def _array_bytes(array: Array) -> int:
+    if isinstance(array, LazyArray):
+        return _lazy_bytes(array.numpy().dtype, array.numpy().shape, array.numpy().flags.fnc)
+    return _chunked_bytes(array.dtype, tuple(array.shape), array.stype, len(array.data))
+
+
+@functools.lru_cache(maxsize=1024)
+def _lazy_bytes(dtype: np.dtype[Any], shape: tuple[int, ...], fortran: bool) -> int:
+    like = np.empty(shape, dtype=dtype, order="F" if fortran else "C")
+    array, header = LazyArray(like), io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(like))
+    return _chunked_bytes(array.dtype, shape, array.stype, header.tell() + like.nbytes)
+
+
+def _chunked_bytes(dtype: str, shape: tuple[int, ...], stype: str, data: int) -> int:
+    sizes = [min(CHUNK, data - start) for start in range(0, data, CHUNK)]
+    about = {"dtype": dtype, "shape": shape, "stype": stype, "arraychunk_ids": list(range(len(sizes)))}
+    total = _object_bytes("Array", len(sizes), len(json.dumps(about).encode()))
+    return total + sum(_object_bytes("ArrayChunk", 0, size) for size in sizes)
+
+
+def _object_bytes(kind: str, children: int, body: int) -> int:
+    """Size of a deflated object: ``<kind> <child ids of 64 hex digits, comma-separated> <body length>`` NUL body."""
+    ids = 65 * children - 1 if children else 0
+    return len(kind) + 1 + ids + 1 + len(str(body)) + 1 + body
+
+
+def _values_bytes(record: ConfigRecord | MetricRecord) -> int:
+    """Size of a deflated record of values: a repeated field of items, each a key and a value of one of several types.
+
+    References
+    ----------
+    protobuf.dev/programming-guides/encoding; ``flwr/proto/recorddict.proto``: field numbers are below 16, which makes a
+    field's tag one byte, but for those of lists in a value, which take two.
+    """
+    body = sum(_nested(_key_bytes(key) + _nested(_value_bytes(value))) for key, value in record.items())
+    return _object_bytes(type(record).__name__, 0, body)
+
+
+@functools.lru_cache(maxsize=256)
+def _key_bytes(key: str) -> int:
+    return _text_bytes(key) if key else 0  # a field of its default value is left out
+
+
+def _value_bytes(value: Any) -> int:
+    """Size of a value in its ``oneof``, where defaults are written, too; lists are a message with one field."""
+    if isinstance(value, float):
+        return 9
+    if isinstance(value, list):
+        return 1 + _nested(_list_bytes(value))
+    if isinstance(value, str | bytes):
+        return _text_bytes(value)
+    return 1 + _number_bytes(value, unsigned=isinstance(value, int) and value > MAX_SINT64)
+
+
+def _list_bytes(values: list[Any]) -> int:
+    if not values:
+        return 0
+    if isinstance(values[0], str | bytes):
+        return sum(_text_bytes(value) for value in values)
+    unsigned = any(isinstance(value, int) and value > MAX_SINT64 for value in values)
+    return _nested(sum(_number_bytes(value, unsigned=unsigned) for value in values))
+
+
+def _number_bytes(value: bool | int | float, *, unsigned: bool) -> int:
+    if isinstance(value, bool):
+        return 1
+    if isinstance(value, int):
+        # sint64 is written in zigzag: 0, -1, 1, -2 ... as 0, 1, 2, 3 ...
+        return _varint_bytes(value if unsigned else (value << 1) ^ (value >> 63))
+    return 8
+
+
+def _text_bytes(text: str | bytes) -> int:
+    return _nested(len(text) if isinstance(text, bytes) or text.isascii() else len(text.encode()))
+
+
+def _nested(size: int) -> int:
+    """Size of a field of so many bytes: tag, length, content."""
+    return size + 2 if size < 128 else 1 + _varint_bytes(size) + size
+
+
+def _varint_bytes(value: int) -> int:
+    """Size of a number, seven bits a byte."""
+    return max(1, -(-value.bit_length() // 7))
