@@ -79,7 +79,7 @@ class TrainOrder:
     moments: OptimizerMoments = field(default_factory=dict)
     """What the optimiser goes on from; the reply then carries its moments, too. Empty: a fresh optimiser, not kept."""
     steps_taken: int = 0
-    """Steps that `moments` have behind them, for Adam's bias correction."""
+    """t, steps that `moments` have behind them: Adam corrects by 1 − β^t."""
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,6 @@ class ClosedForm:
             "server-optimizer": (config.server_optimizer, "average"),
             "server-learning-rate": (config.server_learning_rate, 0.0),
             "update-format": (config.update_format, "float32"),
-            "optimizer-state": (config.optimizer_state, "fresh"),
             "bias-updates": (config.bias_updates, "aggregate"),
             "round-deadline": (config.round_deadline, 0.0),
             "init": (config.init, "uniform"),

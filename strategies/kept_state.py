@@ -1,12 +1,15 @@
 """Clients' optimiser state that outlives the round (``optimizer-state = kept``), held by the server.
 
-Symbols: θ_j a coordinate, t local steps so far, τ local steps of a round.
+Symbols: θ_j a coordinate, t local steps so far, τ local steps of a round, β a moment's decay rate.
 
 Moments take the way of the weights: cut out by the same assignment, moved by the same steps, put back by the same
 weighted means, so that θ_j and its moments have the same owners, and a coordinate that nobody held keeps both, bit for
-bit. Adam's bias correction needs t, one number for the whole model: τ times the rounds so far with at least one usable
-reply. Where each round covers every coordinate (whole models, one subnet) that is each coordinate's own count, and with
-one client R rounds of τ steps are one run of R·τ steps.
+bit. With Adam's moments travels t, one number for the whole model: τ times the rounds so far with at least one usable
+reply. Subnets meet a coordinate in some rounds only, and Adam's correction by 1 − β^t would take it for one met in all,
+and step too far. So the server holds Adam's moments corrected, as weighted means of the gradients met, hands them out
+times 1 − β^t, and divides what comes back by 1 − β^(t+τ), or by 1 − β^τ where a coordinate is met for the first time.
+Where every round covers every coordinate (whole models, one subnet) this is Adam itself: with one client R rounds of τ
+steps are one run of R·τ steps.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ from fl_sparse.mlp import SKIP_NAMES
 from fl_sparse.subnet import Reassembly, SubnetAssignment, SubnetUpdate, extract
 from fl_sparse.training.descent import moment_names
 from fl_sparse.training.optimizers import OptimizerSpec
+
+DECAY = {"first": OptimizerSpec.beta1, "second": OptimizerSpec.beta2}
+"""β of Adam's moments."""
 
 
 def kept_moments(config: RunConfig) -> tuple[str, ...]:
@@ -44,20 +50,21 @@ class KeptState:
     steps
         t; 0 before the first usable reply.
     moments
-        Moment -> trained parameter -> float32 values of its shape; empty before the first round.
+        Moment -> trained parameter -> float32 values of its shape, Adam's corrected; NaN where no client has met the
+        coordinate yet. Empty before the first round.
     """
 
     steps: int = 0
     moments: OptimizerMoments = field(default_factory=dict, repr=False)
 
     def begun(self, parameters: Parameters, config: RunConfig) -> KeptState:
-        """Return the state before a round: this one, or zeros before the first of a run that keeps states."""
+        """Return the state before a round: this one, or an unmet one before the first of a run that keeps states."""
         moments = kept_moments(config)
         if self.moments or not moments:
             return self
         trained = trained_parameters(parameters)
-        zeros = {moment: {name: np.zeros_like(values) for name, values in trained.items()} for moment in moments}
-        return KeptState(0, zeros)
+        unmet = {name: np.full_like(values, np.nan) for name, values in trained.items()}
+        return KeptState(0, dict.fromkeys(moments, unmet))
 
     def handed(self, order: TrainOrder, assignment: SubnetAssignment) -> TrainOrder:
         """Return the order with the state that the subnet's optimiser goes on from, if there is any."""
@@ -66,8 +73,14 @@ class KeptState:
         return replace(order, moments=self.part(assignment), steps_taken=self.steps)
 
     def part(self, assignment: SubnetAssignment) -> dict[str, Parameters]:
-        """Return a subnet's moments."""
-        return {moment: extract(held, assignment) for moment, held in self.moments.items()}
+        """Return a subnet's moments after t steps, uncorrected as optimisers hold them; 0 for unmet coordinates."""
+        return {
+            moment: {
+                name: np.nan_to_num(values * _correction(moment, self.steps), copy=False)
+                for name, values in extract(held, assignment).items()
+            }
+            for moment, held in self.moments.items()
+        }
 
 
 class StateReassembly:
@@ -94,5 +107,18 @@ class StateReassembly:
         """Return the state after τ = ``local_steps`` more steps; without an update, the state before."""
         if not self._any or not self._sums:
             return self._state
-        moments = {moment: sums.result()[0] for moment, sums in self._sums.items()}
-        return KeptState(self._state.steps + local_steps, moments)
+        steps = self._state.steps + local_steps
+        after: dict[str, Parameters] = {}
+        for moment, held in self._state.moments.items():
+            merged, covered = self._sums[moment].result()
+            usual, first = _correction(moment, steps), _correction(moment, local_steps)
+            for name, values in merged.items():
+                place = ... if (mask := covered[name]) is None else mask
+                values[place] /= np.where(np.isnan(held[name][place]), np.float32(first), np.float32(usual))
+            after[moment] = merged
+        return KeptState(steps, after)
+
+
+def _correction(moment: str, steps: int) -> float:
+    """Return the sum of the weights of a moment's gradients: 1 − β^t of Adam's; 1 of SGD's, a plain sum."""
+    return 1 - DECAY[moment] ** steps if moment in DECAY else 1.0

@@ -94,7 +94,9 @@ def test_moments_are_the_weighted_mean_over_holders_and_others_keep_theirs(name:
                 weight = 10 * (node - FIRST_NODE + 1) if placement.by_examples else 1
                 total[np.ix_(*axes)] += weight * reply.content.array_records["arrays"][f"moment.{moment}.{key}"].numpy()
                 share[np.ix_(*axes)] += weight
-            expected = np.where(share > 0, total / np.maximum(share, 1), values)
+            beta = {"first": 0.9, "second": 0.999}[moment]
+            weights_met = 1 - beta ** np.where(np.isnan(values), config.local_steps, 2 * config.local_steps)
+            expected = np.where(share > 0, total / np.maximum(share, 1) / weights_met, values)
             np.testing.assert_allclose(made.kept.moments[moment][key], expected, rtol=1e-5, atol=1e-8)
             np.testing.assert_array_equal(made.kept.moments[moment][key][share == 0], values[share == 0])
 
@@ -184,7 +186,7 @@ def test_stacked_one_by_one_and_torch_agree(name: str) -> None:
             moved = np.abs(values - start[key]).max()
             np.testing.assert_allclose(other[key], values, rtol=0, atol=1e-3 * moved)
             first = states[0].moments["first"][key]
-            np.testing.assert_allclose(state.moments["first"][key], first, rtol=0, atol=1e-3 * np.abs(first).max())
+            np.testing.assert_allclose(state.moments["first"][key], first, rtol=0, atol=1e-3 * np.nanmax(np.abs(first)))
 
 
 def test_the_clock_foresees_the_moments_both_ways(name: str) -> None:
@@ -224,6 +226,37 @@ def test_fresh_state_is_sent_no_differently_than_before() -> None:
     assert "steps-taken" not in message.content.config_records["config"]
     order = read_order(message.content)
     assert (order.moments, order.steps_taken) == ({}, 0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), tau=st.integers(1, 20), count=st.integers(1, 12))
+def test_adams_moments_are_means_of_the_gradients_met_whatever_was_covered(seed: int, tau: int, count: int) -> None:
+    """With one gradient g throughout, m̂ = g and v̂ = g² on every coordinate met, in however few of the rounds."""
+    rng = np.random.default_rng(seed)
+    shapes = {"hidden.0.weight": (5, 3), "hidden.0.bias": (5,), "output.weight": (2, 5), "output.bias": (2,)}
+    weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    gradients = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    state = KeptState().begun(weights, RunConfig(optimizer_state="kept"))
+    met = {name: np.zeros(shape, bool) for name, shape in shapes.items()}
+    for _ in range(count):
+        units = np.sort(rng.choice(5, size=rng.integers(1, 5), replace=False))
+        assignment, sums = SubnetAssignment((units,)), StateReassembly(state)
+        own = {moment: dict(held) for moment, held in state.part(assignment).items()}
+        g = extract(gradients, assignment)
+        for _ in range(tau):
+            for name, values in g.items():
+                own["first"][name] = np.float32(0.9) * own["first"][name] + np.float32(0.1) * values
+                own["second"][name] = np.float32(0.999) * own["second"][name] + np.float32(0.001) * values**2
+        sums.add(SubnetUpdate(assignment, g, 1.0), own)
+        state = sums.result(tau)
+        for name, covered in met.items():
+            axes = [range(n) if u is None else u for u, n in zip(assignment.index(name), covered.shape, strict=True)]
+            covered[np.ix_(*axes)] = True
+    for name, covered in met.items():
+        for moment, expected in (("first", gradients[name]), ("second", gradients[name] ** 2)):
+            found = state.moments[moment][name]
+            np.testing.assert_allclose(found[covered], expected[covered], rtol=1e-3)
+            assert np.isnan(found[~covered]).all()
 
 
 @settings(max_examples=30, deadline=None)
