@@ -20,6 +20,7 @@ from fl_sparse.features.moments import Standardizer
 from fl_sparse.flops import forward_flops
 from fl_sparse.subnet import Reassembly, SubnetUpdate, extract
 from fl_sparse.wire import array_record, content_of_order, parameters_of, read_evaluation, read_reply, wire_bytes
+from fl_sparse.workload import Workload
 from strategies.assignment import AssignmentRule, Placement, whole_model
 from strategies.in_order import InOrder
 from strategies.kept_state import KeptState, StateReassembly
@@ -73,6 +74,7 @@ class SubmodelStrategy(Strategy):
         self._parameters: Parameters = {}
         self._placed: dict[int, Placement] = {}
         self._shapes: dict[int, dict[str, tuple[int, ...]]] = {}
+        self._cuts: dict[tuple[int, int], tuple[Parameters, Placement, Parameters]] = {}
         self._silent: set[int] = set()
         self._informed: set[int] = set()
         self._sums = Reassembly({})
@@ -93,11 +95,17 @@ class SubmodelStrategy(Strategy):
         self.report = RoundReport(asked=len(self._placed))
         self._times, self._shapes, self._silent = {}, {}, set()
         self.kept = self.kept.begun(self._parameters, self.config)
+        self._cuts = {}
+        works: dict[tuple[int, int], Workload] = {}
         messages = []
         for node, placement in self._placed.items():
             order = self.kept.handed(self._order(server_round, node, placement), placement.assignment)
             self._shapes[node] = {name: values.shape for name, values in order.parameters.items()}
-            work = order_workload(order, self.clients[node].num_examples)
+            # Clients that train the same parameters on as many examples do the same work.
+            kind = id(order.parameters), self.clients[node].num_examples
+            if kind not in works:
+                works[kind] = order_workload(order, kind[1])
+            work = works[kind]
             self.report.work.append(work)
             content = content_of_order(order)
             self.report.bytes_down += self._bytes_of(content)
@@ -264,11 +272,21 @@ class SubmodelStrategy(Strategy):
             self.config,
             server_round,
             placement,
-            extract(self._model_of(node), placement.assignment),
+            self._part(node, placement),
             None if node in self._informed else self.standardizer,
             expects_standardizer=self.standardizer is not None,
             residual_round=self._residuals.applying(node, placement.assignment) if self.config.error_feedback else 0,
         )
+
+    def _part(self, node: int, placement: Placement) -> Parameters:
+        """Return what a node trains of its model, cut out once for all that train the same: read it, do not write."""
+        model = self._model_of(node)
+        held = self._cuts.get((id(model), id(placement)))
+        if held is None:
+            # The model and the placement are kept beside what was cut: what is gone may leave its id to another.
+            held = model, placement, extract(model, placement.assignment)
+            self._cuts[id(model), id(placement)] = held
+        return held[2]
 
     def _accept(self, server_round: int, message: Message, node: int, accepted: Container[int]) -> TrainReply:
         if node not in self._placed:
@@ -285,7 +303,7 @@ class SubmodelStrategy(Strategy):
         )
         assignment = self._placed[node].assignment
         if self.config.update_format != "float32":
-            sent = extract(self._model_of(node), assignment)
+            sent = self._part(node, self._placed[node])
             reply = replace(reply, parameters=add_update(sent, reply.parameters))
         if self.config.error_feedback:
             self._residuals.accept(node, server_round, assignment)
