@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 from experiments.__main__ import main
 from server.run_folder import RunFolder, read_records
+from strategies.submodel import SubmodelStrategy
 
 DEVICES = "server,phone,raspberry-pi-4"
 SMALL = ["hidden-widths=24,20", "num-server-rounds=4", "local-steps=3", "batch-size=16", "num-clients=4"]
@@ -116,3 +117,31 @@ def test_a_hopeless_deadline_ends_before_the_start(tiny_encoder: str, tmp_path: 
     assert " (server), takes " in error
     assert error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["update-format=bfloat16"],
+        ["update-format=int8", "error-feedback=true", "repartition-every=9"],
+        ["init=ridge"],
+        ["optimizer-state=kept"],
+        ["strategy=fjord", "num-subnets=4", "capacities=1,1/2"],
+    ],
+    ids=lambda keys: keys[0],
+)
+def test_replies_of_real_training_are_as_long_as_foreseen(
+    keys: list[str], tiny_encoder: str, tmp_path: Path, monkeypatch
+) -> None:
+    aggregate, met = SubmodelStrategy.aggregate_train, []
+
+    def compared(self, server_round, replies):
+        foreseen = dict(self._times)
+        result = aggregate(self, server_round, replies)
+        assert self._times == foreseen
+        met.append(len(foreseen))
+        return result
+
+    monkeypatch.setattr(SubmodelStrategy, "aggregate_train", compared)
+    run(tiny_encoder, tmp_path, "run", *keys)
+    assert met == [4] * 4
