@@ -16,6 +16,8 @@ from fl_sparse.wire.arrays import LazyArray
 ID = "0" * 64
 """As long as the name that Flower gives an object, its hash."""
 MAX_SINT64 = 2**63 - 1
+REPEATED = (int, bool, str)
+"""Types whose values are much the same from client to client: their sizes are remembered."""
 
 
 def wire_bytes(content: RecordDict) -> int:
@@ -75,8 +77,18 @@ def _values_bytes(record: ConfigRecord | MetricRecord) -> int:
     protobuf.dev/programming-guides/encoding; ``flwr/proto/recorddict.proto``: field numbers are below 16, which makes a
     field's tag one byte, but for those of lists in a value, which take two.
     """
-    body = sum(_nested(_key_bytes(key) + _nested(_value_bytes(value))) for key, value in record.items())
+    body = sum(
+        _known_item_bytes(key, value) if type(value) in REPEATED else _item_bytes(key, value)
+        for key, value in record.items()
+    )
     return _object_bytes(type(record).__name__, 0, body)
+
+
+def _item_bytes(key: str, value: Any) -> int:
+    return _nested(_key_bytes(key) + _nested(_value_bytes(value)))
+
+
+_known_item_bytes: Any = functools.lru_cache(maxsize=1024, typed=True)(_item_bytes)
 
 
 @functools.lru_cache(maxsize=256)
