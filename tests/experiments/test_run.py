@@ -60,6 +60,7 @@ def test_a_run_leaves_a_whole_folder(tiny_encoder: str, tmp_path: Path, capsys) 
     assert max(len(line) for line in shown.splitlines() if ": " + str(tmp_path) not in line) <= 80
     assert {entry.name for entry in folder.iterdir()} == {
         "config.toml",
+        "clients.json",
         "environment.json",
         "metrics.jsonl",
         "summary.json",

@@ -151,6 +151,7 @@ def test_a_rounds_accuracy_is_the_mean_over_the_models(tiny_encoder: str, tmp_pa
         assert last[f"{name}_accuracy"] == pytest.approx(np.mean(accuracies), abs=1e-9)
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["bytes_down"] == records(folder)[0]["bytes_down"] > 0
+    assert len(set(summary["client_accuracy"]["accuracy"])) == 3
 
 
 def test_a_run_that_was_stopped_goes_on_exactly(tiny_encoder: str, tmp_path: Path, monkeypatch) -> None:
