@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.app import Context, Message
+from flwr.app import Context, Message, MessageType
+from flwr.clientapp.mod import LocalDpMod
 from flwr.clientapp.typing import ClientAppCallable
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from safetensors.numpy import load_file
@@ -72,6 +73,25 @@ def test_the_cohort_and_the_client_app_agree(
         (tmp_path / "plain").mkdir()
         plain = run(RunConfig(**{**vars(config), "error_feedback": False}), tmp_path / "plain")
         assert any((plain[key] != values).any() for key, values in models[0].items())
+
+
+@pytest.mark.parametrize("update_format", ["float32", "bfloat16", "int8"])
+def test_a_mod_that_takes_updates_for_weights_is_not_believed(
+    update_format: str, tiny_encoder: str, tmp_path: Path
+) -> None:
+    config = RunConfig(strategy="fedavg", encoder=tiny_encoder, update_format=update_format, **SMALL)
+    noise = LocalDpMod(clipping_norm=1.0, sensitivity=0.01, epsilon=1.0, delta=0.01)
+
+    def noise_in_training(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        training = message.metadata.message_type == MessageType.TRAIN
+        return noise(message, context, call_next) if training else call_next(message, context)
+
+    run(config, tmp_path, [noise_in_training])
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()][1:]
+    trained = [record["train_loss"] is not None for record in records]
+    assert any(trained) if update_format == "float32" else not any(trained)
+    if update_format == "bfloat16":
+        assert any("is float32; expected uint16" in reason for record in records for reason in record["reasons"])
 
 
 def test_int8_brings_a_quarter_of_the_bytes_up_and_as_many_down(tiny_encoder: str, tmp_path: Path) -> None:
