@@ -15,6 +15,12 @@ from experiments.compare.execute import Outcome
 MEASURES = ("accuracy", "validation_accuracy", "final_accuracy", "best_accuracy")
 COUNTS = ("chosen_round", "rounds", "bytes_down", "bytes_up", "flops_per_client", "asked", "refused", "lost", "late")
 SIMULATED = "simulated_seconds"
+COSTS = (
+    *("weights_global", "weights_held", "weights_held_max", "weights_active"),
+    *("weights_held_share", "weights_active_share", "bytes_of_shards", "bytes_of_features"),
+    *("client_accuracy_min", "client_accuracy_p10", "client_accuracy_median"),
+)
+CROSSOVERS = ("crossover_round_shards", "crossover_round_features")
 
 
 def cell_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
@@ -28,7 +34,7 @@ def cell_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             | dict(outcome.cell.tuned)
             | {"seed": outcome.cell.seed, "status": "failed" if outcome.failure else "done"}
             | {name: summary.get(name) for name in (*MEASURES, *COUNTS)}
-            | {SIMULATED: summary.get(SIMULATED)}
+            | {name: summary.get(name) for name in (SIMULATED, *COSTS, *CROSSOVERS)}
             | {"seconds": sum(summary["seconds"].values()) if summary else None, "reason": outcome.failure}
         )
     return rows
@@ -54,8 +60,13 @@ def line_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             row |= {f"{name}_std": spread, f"{name}_interval": half}
         for name in ("bytes_down", "bytes_up", "flops_per_client"):
             row[name] = float(np.mean([summary[name] for summary in done])) if done else None
-        timed = [summary[SIMULATED] for summary in done if summary.get(SIMULATED) is not None]
-        row[SIMULATED] = float(np.mean(timed)) if timed else None
+        for name in (SIMULATED, *COSTS):
+            known = [summary[name] for summary in done if summary.get(name) is not None]
+            row[name] = float(np.mean(known)) if known else None
+        for name in CROSSOVERS:
+            # A mean over the seeds that got there would hide those that never did.
+            reached = [summary[name] for summary in done if summary.get(name) is not None]
+            row[name] = float(np.mean(reached)) if reached and len(reached) == len(done) else None
         rows.append(row)
     return rows
 

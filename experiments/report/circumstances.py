@@ -1,9 +1,7 @@
-"""The sections around results: what differs, chosen values, splits, what went wrong, and the environment."""
+"""The sections around results: what differs, chosen values, what went wrong, and the environment."""
 
 from __future__ import annotations
 
-import hashlib
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -109,29 +107,6 @@ def _number(value: str) -> float | str:
         return float(value)
     except ValueError:
         return value
-
-
-def splits_section(groups: Sequence[SeedGroup]) -> str:
-    """Return the picture of every distinct split of the images over clients, with the configurations that used it."""
-    pictures: dict[str, tuple[bytes, dict[str, None]]] = {}
-    for group in groups:
-        for run in group.runs:
-            if run.split is not None:
-                digest = hashlib.sha256(run.split).hexdigest()
-                pictures.setdefault(digest, (run.split, {}))[1][label(group).text] = None
-    if not pictures:
-        return ""
-    figures = []
-    for picture, users in pictures.values():
-        who = "All configurations" if len(users) == len(groups) > 1 else "; ".join(users)
-        about = f"Images of each class that each client holds: {who}"
-        source = f"data:image/png;base64,{b64encode(picture).decode()}"
-        figures.append(
-            f'<figure class="picture"><img src="{source}" alt="{text(about)}"><figcaption>{text(who)}</figcaption>'
-            "</figure>\n"
-        )
-    words = "A row is a client, a column a class; the bars count each client's training images."
-    return section("split", "How the images are split over clients", paragraph(words), *figures)
 
 
 def environment_section(runs: Sequence[Run]) -> str:

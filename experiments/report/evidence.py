@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fl_sparse.config import Scalar
+from server.client_table import ClientTable
 from server.records import RoundRecord
 
 Fate = Literal["failed", "unfinished", "damaged", "never evaluated", "repeated"]
@@ -18,6 +19,7 @@ class Run:
     """One run with at least one evaluated round.
 
     ``summary`` is the run's own ``summary.json``, or what follows from the records so far if it is unfinished.
+    ``split`` is the picture of its split, ``clients`` what each client holds, as far as the folder has them.
     ``recipe`` is empty for a run that belongs to no comparison.
     """
 
@@ -29,6 +31,7 @@ class Run:
     finished: bool
     environment: Mapping[str, Any] = field(repr=False)
     split: bytes | None = field(repr=False)
+    clients: ClientTable | None = field(repr=False)
 
     @property
     def name(self) -> str:

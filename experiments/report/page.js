@@ -16,11 +16,15 @@
 
   function styled(trace) {
     const { group, part } = trace.meta;
+    if (trace.type === "heatmap") {
+      const bar = { outlinewidth: 0, thickness: 12, tickfont: { color: css("--soft") } };
+      return { ...trace, colorscale: [[0, css("--panel")], [1, css("--accent")]], colorbar: bar };
+    }
     const tint = part === "front" ? css("--soft") : colour(group);
     const made = { ...trace, visible: isShown(trace.meta), line: { ...trace.line, color: tint } };
     if (trace.marker) made.marker = { ...trace.marker, color: tint, line: { ...trace.marker.line, color: tint } };
     if (trace.error_y) made.error_y = { ...trace.error_y, color: tint };
-    if (trace.fill) made.fillcolor = tint + "26"; // 15 % opaque
+    if (trace.fill || trace.type === "box") made.fillcolor = tint + "26"; // 15 % opaque
     return made;
   }
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.report import circumstances, results
+from experiments.report import circumstances, client_sections, results
+from experiments.report.costs import costs_section
 from experiments.report.curves import curve, held_out, reported
 from experiments.report.evidence import Evidence, Problem
 from experiments.report.figures import Figure, accuracy_figures, missing_figure, pareto_figure
@@ -55,10 +56,16 @@ def render(report: Report) -> str:
         if len(made) > 1:
             figures["pareto"] = pareto_figure(made)
             body += results.front_section([offer.group for offer in made], made)
+        body += costs_section(groups)
+        if by_client := client_sections.accuracy_section(groups):
+            figures["clients"] = client_sections.accuracy_figure(groups)
+            body += by_client
         if 'data-figure="missing"' in (replies := results.replies_section(groups)):
             figures["missing"] = missing_figure(groups)
         body += circumstances.differences_section(groups) + circumstances.tuning_section(report.evidence.tunings)
-        body += replies + circumstances.splits_section(groups)
+        splits, split_figures = client_sections.split_section(groups)
+        figures |= split_figures
+        body += replies + splits
     body += circumstances.problems_section(report.problems)
     if groups:
         body += results.runs_section(groups)

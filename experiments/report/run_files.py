@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.report.evidence import Evidence, Problem, Run
+from experiments.report.summary_checks import check_entries
 from fl_sparse.config import to_mapping
 from fl_sparse.errors import InputError
+from server.client_table import read_clients
 from server.records import RoundRecord, summarize
 from server.run_folder import RunFolder, read_config, read_records
 
@@ -53,6 +55,7 @@ def _read(folder: RunFolder, recipe: str) -> Run:
                 f"{folder.summary_file}: {name} is {summary.get(name)!r}, but {folder.metrics_file.name} gives "
                 f"{follows[name]!r}"
             )
+    check_entries(summary, source=folder.summary_file)
     environment = folder.path / "environment.json"
     return Run(
         folder=folder.path,
@@ -64,6 +67,7 @@ def _read(folder: RunFolder, recipe: str) -> Run:
         finished=finished,
         environment=_json(environment) if environment.exists() else {},
         split=folder.split_file.read_bytes() if folder.split_file.exists() else None,
+        clients=read_clients(folder.clients_file) if folder.clients_file.exists() else None,
     )
 
 

@@ -106,7 +106,7 @@ def opened(comparison: Path, tmp_path_factory) -> tuple[Page, list[str], dict[st
 def test_plots_are_drawn(opened) -> None:
     page, _, found = opened
     places = [attributes for tag, attributes in page.tags if tag == "div" and "data-figure" in attributes]
-    along = {"rounds", "bytes", "flops", "simulated", "seconds"}
+    along = {"rounds", "bytes", "flops", "simulated", "seconds", "clients", "split-0"}
     assert {place["data-figure"] for place in places} == {*along, "pareto", "missing"}
     drawn = [attributes for tag, attributes in page.tags if tag == "svg" and attributes.get("class") == "main-svg"]
     assert len(drawn) >= len(places)
