@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,15 @@ class Examination:
             name: mean_score([evaluate_table(model, self.spec, features, labels) for model in models])
             for name, (features, labels) in self.sets.items()
         }
+
+
+def score_entries(scores: Mapping[str, Score]) -> dict[str, Any]:
+    """Return the entries of a round's record."""
+    return {
+        f"{name}_{measure}": getattr(score, measure)
+        for name, score in scores.items()
+        for measure in ("accuracy", "loss")
+    }
 
 
 def examination(spec: MLPSpec, held_out: HeldOut, standardizer: Standardizer | None) -> Examination:

@@ -27,7 +27,7 @@ from server.accounting import cost_entries
 from server.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from server.client_accuracy import ClientAccuracy, by_client, summary_entries
 from server.client_table import ClientTable, client_table, write_clients
-from server.evaluation import Examination, examination
+from server.evaluation import Examination, examination, score_entries
 from server.model_files import write_models
 from server.picture import draw_accuracy
 from server.question import Answers, ask_nodes, federation_standardizer, wait_for_nodes
@@ -217,7 +217,7 @@ def _first_round(
         bytes_up=answers.bytes_up,
         simulated_seconds=simulated_seconds,
         seconds={"evaluate": time.perf_counter() - began},
-        **_entries(scores),
+        **score_entries(scores),
     )
     return record, by_client(0, clients, scores, {})
 
@@ -273,18 +273,10 @@ def _round(
         # Writing is known only after the record: this is the round before's.
         seconds=dict(zip(("configure", "train", "aggregate", "evaluate"), phases, strict=True))
         | {"write": write_seconds},
-        **_entries(scores),
+        **score_entries(scores),
         **_opinion(opinion),
     )
     return parameters, record, by_client(number, clients, scores, report.evaluations)
-
-
-def _entries(scores: Mapping[str, Score]) -> dict[str, Any]:
-    return {
-        f"{name}_{measure}": getattr(score, measure)
-        for name, score in scores.items()
-        for measure in ("accuracy", "loss")
-    }
 
 
 def _opinion(metrics: MetricRecord | None) -> dict[str, Any]:

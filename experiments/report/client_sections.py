@@ -142,7 +142,7 @@ def split_section(groups: Sequence[SeedGroup]) -> tuple[str, dict[str, Figure]]:
         parts.append(
             f"<figure>{plot(name, about)}<figcaption>{text(f'{who}. {_sizes(run.clients)}')}</figcaption></figure>\n"
         )
-    words = "A row is a client, a column a class; darker cells hold more of the client's training images."
+    words = "A row is a client, a column a class; stronger cells hold more of the client's training images."
     return section("split", "How the images are split over clients", paragraph(words), *parts), figures
 
 

@@ -50,7 +50,7 @@ def costs_section(groups: Sequence[SeedGroup]) -> str:
     words = (
         "Sending what the clients hold to the server once is the alternative to training where it lies: from the round "
         "on in which a run has sent more than that, it has cost more bytes. Shards are what training reads of the "
-        "masked images; features are what the frozen encoder makes of them. Neither is private."
+        "masked images; features are what the frozen encoder makes of them."
     )
     heading = "What clients hold, and what sending their data once would cost"
     shown = table(columns, rows, name="Weights and crossover")
