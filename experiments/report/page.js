@@ -38,7 +38,8 @@
     const font = { family: getComputedStyle(document.body).fontFamily, size: 12, color: css("--ink") };
     return {
       ...layout,
-      xaxis: axis(layout.xaxis), yaxis: axis(layout.yaxis),
+      // Labels that push the sides narrow the plot, which moves the labels, and so on.
+      xaxis: { ...axis(layout.xaxis), automargin: "height" }, yaxis: axis(layout.yaxis),
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font,
       margin: { l: 48, r: 14, t: 14, b: 44 },
