@@ -77,6 +77,11 @@ class InProcessGrid(Grid):
         """Return the node ids, in the order of the partition ids."""
         return range(FIRST_NODE_ID, FIRST_NODE_ID + self._num_clients)
 
+    @property
+    def streams(self) -> bool:
+        """Whether train messages are answered a part of the cohort at a time, as replies are asked for."""
+        return self._train_cohort is not None
+
     def population(self) -> Population | None:
         """Return what all nodes would answer to round 0's question, None if each has to be asked."""
         return None if self._population is None else self._population(self.get_node_ids())

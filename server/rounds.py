@@ -21,6 +21,7 @@ from fl_sparse.errors import InputError
 from fl_sparse.evaluation import Score
 from fl_sparse.exchange import ClientDescription, Parameters
 from fl_sparse.federation import HeldOut
+from fl_sparse.memory import available_memory
 from fl_sparse.mlp import MLPSpec, init_parameters
 from fl_sparse.wire import array_record, parameters_of
 from server.accounting import cost_entries
@@ -28,6 +29,7 @@ from server.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from server.client_accuracy import ClientAccuracy, by_client, summary_entries
 from server.client_table import ClientTable, client_table, write_clients
 from server.evaluation import Examination, examination, score_entries
+from server.in_process_grid import InProcessGrid
 from server.model_files import write_models
 from server.picture import draw_accuracy
 from server.question import Answers, ask_nodes, federation_standardizer, wait_for_nodes
@@ -36,6 +38,7 @@ from server.ridge_start import ridge_start
 from server.run_folder import RunFolder, read_records, rewrite_records, write_record, write_summary
 from server.timed import Timed
 from strategies.deadline import check_deadline
+from strategies.memory import check_round_memory
 from strategies.registry import assignment_rule, effective, flower_strategy
 from strategies.residuals import check_error_feedback
 from strategies.submodel import SubmodelStrategy
@@ -99,6 +102,8 @@ def run_rounds(
     shapes: dict[str, tuple[int, ...]] = {name: values.shape for name, values in initial.items()}
     if config.init == "ridge":
         shapes |= {"skip.weight": (len(first.classes), first.num_features), "skip.bias": (len(first.classes),)}
+    streamed = isinstance(grid, InProcessGrid) and grid.streams
+    check_round_memory(config, rule, answers.clients, shapes, streamed=streamed, available=available_memory())
     check_deadline(config, rule, answers.clients.values(), shapes)
     check_error_feedback(config, rule, answers.clients.values())
     tables = held_out(len(nodes)) if config.evaluate == "server" else None
@@ -110,8 +115,6 @@ def run_rounds(
     folder = open_folder()
     clients = client_table(answers.clients, tables)
     write_clients(folder.clients_file, clients)
-    if tables is not None and clients.labels is not None:
-        draw_partition(tables.split.labels, tables.split.parts, clients.classes, folder.split_file)
     start = _start(folder, config, initial, answers)
     state = start.checkpoint
     examine = examination(spec, tables, state.standardizer) if tables is not None else None
@@ -156,6 +159,9 @@ def run_rounds(
         save_checkpoint(folder.checkpoints, state)
         write_seconds = time.perf_counter() - began
         watcher.round(record, config.num_server_rounds)
+    # Pictures wait for the end: the first round should not wait for them.
+    if tables is not None and clients.labels is not None:
+        draw_partition(tables.split.labels, tables.split.parts, clients.classes, folder.split_file)
     return _finish(folder, config, state, clients, records)
 
 

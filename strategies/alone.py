@@ -11,7 +11,7 @@ devices and under Ray, weights would travel, and the method is refused.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -19,10 +19,8 @@ from flwr.app import RecordDict
 
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
-from fl_sparse.exchange import ClientDescription, Parameters, TrainOrder, TrainReply
-from fl_sparse.mlp import MLPSpec, parameter_count
+from fl_sparse.exchange import Parameters, TrainOrder, TrainReply
 from fl_sparse.own_models import joined, separated
-from strategies.assignment import Placement
 from strategies.fedavg import FedAvg
 from strategies.submodel import SubmodelStrategy
 from strategies.virtual_clock import ClientTime, VirtualClock
@@ -59,20 +57,6 @@ class Alone(FedAvg):
                     f"{key} = {value!r}: clients exchange nothing under strategy 'alone'; expected {expected!r}"
                 )
         return super().from_config(config)
-
-    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
-        """Return the whole model for each client.
-
-        Raises
-        ------
-        InputError
-            If a client cannot hold it, or this machine all of theirs.
-        """
-        if clients:
-            first = clients[0]
-            spec = MLPSpec(first.num_features, self.widths, len(first.classes))
-            check_memory(len(clients), 4 * parameter_count(spec), machine_memory())
-        return super().place(round_number, clients)
 
 
 def check_memory(clients: int, model_bytes: int, available: int | None) -> None:

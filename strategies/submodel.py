@@ -74,7 +74,7 @@ class SubmodelStrategy(Strategy):
         self._parameters: Parameters = {}
         self._placed: dict[int, Placement] = {}
         self._shapes: dict[int, dict[str, tuple[int, ...]]] = {}
-        self._cuts: dict[tuple[int, int], tuple[Parameters, Placement, Parameters]] = {}
+        self._cuts: dict[tuple[int, bytes], tuple[Parameters, Parameters]] = {}
         self._silent: set[int] = set()
         self._informed: set[int] = set()
         self._sums = Reassembly({})
@@ -280,13 +280,11 @@ class SubmodelStrategy(Strategy):
 
     def _part(self, node: int, placement: Placement) -> Parameters:
         """Return what a node trains of its model, cut out once for all that train the same: read it, do not write."""
-        model = self._model_of(node)
-        held = self._cuts.get((id(model), id(placement)))
-        if held is None:
-            # The model and the placement are kept beside what was cut: what is gone may leave its id to another.
-            held = model, placement, extract(model, placement.assignment)
-            self._cuts[id(model), id(placement)] = held
-        return held[2]
+        model, units = self._model_of(node), placement.assignment.digest()
+        if (id(model), units) not in self._cuts:
+            # The model is kept beside what was cut of it: what is gone may leave its id to another.
+            self._cuts[id(model), units] = model, extract(model, placement.assignment)
+        return self._cuts[id(model), units][1]
 
     def _accept(self, server_round: int, message: Message, node: int, accepted: Container[int]) -> TrainReply:
         if node not in self._placed:

@@ -28,9 +28,11 @@ class Moments:
     m2: NDArray[np.float64] = field(repr=False)
 
 
-def moments_of(features: NDArray[np.float32]) -> Moments:
-    """Return the moments of features (n, F), in float64, a block of rows at a time."""
-    blocks = [_block(features[start : start + BLOCK_ROWS]) for start in range(0, len(features), BLOCK_ROWS)]
+def moments_of(features: NDArray[np.float32], rows: NDArray[np.int64] | None = None) -> Moments:
+    """Return the moments of features (n, F), or of some of its rows, in float64, a block of rows at a time."""
+    count = len(features) if rows is None else len(rows)
+    wanted = (slice(start, min(start + BLOCK_ROWS, count)) for start in range(0, count, BLOCK_ROWS))
+    blocks = [_block(features[some] if rows is None else features[rows[some]]) for some in wanted]
     if not blocks:
         width = features.shape[1]
         return Moments(0, np.zeros(width), np.zeros(width))

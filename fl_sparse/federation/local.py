@@ -40,8 +40,9 @@ def local_rows(config: RunConfig, table: FeatureTable, rows: NDArray[np.int64], 
 
 def local_moments(table: FeatureTable, rows: NDArray[np.int64]) -> Moments:
     """Return the moments of a client's features over all views, in float64."""
-    features = table.features[:, rows]
-    return moments_of(features.reshape(-1, features.shape[-1]))
+    views, images, width = table.features.shape
+    places = (np.arange(views)[:, None] * images + rows).reshape(-1)
+    return moments_of(table.features.reshape(views * images, width), places)
 
 
 def standardized(table: FeatureTable, standardizer: Standardizer | None) -> NDArray[np.float32]:

@@ -28,7 +28,8 @@ from fl_sparse.errors import InputError
 from fl_sparse.features import Features, feature_key, pool, stored_features
 from fl_sparse.federation.store import shard_key, store_folder, stored_shard
 from fl_sparse.masks.draw import cycled_owners
-from fl_sparse.masks.spec import MaskSpec
+from fl_sparse.masks.spec import MaskSpec, kept_count
+from fl_sparse.memory import available_memory, check_memory
 from fl_sparse.shard.build import build_shard
 from fl_sparse.shard.image_shard import ImageShard
 
@@ -135,8 +136,14 @@ _REMEMBERED: dict[tuple[RunConfig, int, str], TrainingTable] = {}
 """One entry: in-process, every node and the cohort share it; a Ray worker serves many messages with it."""
 
 
+_READ: dict[tuple[RunConfig, int], Holdings] = {}
+"""What `training_table` read last, until `held_out_tables` takes it: one reading of the source serves both."""
+
+
 def _training_table(config: RunConfig, num_clients: int, progress: Progress | None) -> TrainingTable:
     held = holdings(config, num_clients)
+    _READ.clear()
+    _READ[(config, num_clients)] = held
     spec = encoder_spec(config.encoder)
     mask = mask_spec(config, config.mask_ratio)
     if mask.rule == "shared" and mask.shared_by == "client":
@@ -155,7 +162,7 @@ def _training_table(config: RunConfig, num_clients: int, progress: Progress | No
 
 def held_out_tables(config: RunConfig, num_clients: int, progress: Progress | None = None) -> HeldOut:
     """Return the server's validation and test features, masked by the same rule at ``test-mask-ratio``."""
-    held = holdings(config, num_clients)
+    held = _READ.pop((config, num_clients), None) or holdings(config, num_clients)
     spec = encoder_spec(config.encoder)
     mask = replace(mask_spec(config, config.held_out_ratio), schedule="fixed", views=1)
 
@@ -186,6 +193,12 @@ def table_of_shard(
         from fl_sparse.encoder import load_encoder
         from fl_sparse.features import compute_features
 
+        check_memory(
+            _table_bytes(shard.num_views, shard.num_images, spec),
+            f"features of {shard.num_images:,} images in {shard.num_views} views",
+            "Expected fewer images (train-images) or mask-views",
+            available_memory(),
+        )
         if progress is not None:
             progress(f"encoding {shard.num_images:,} images ({shard.header.split}) with {Path(spec.name).name}")
         encoder = load_encoder(config.encoder, normalization=config.encoder_normalization)
@@ -198,6 +211,11 @@ def table_of_shard(
     except OSError as error:
         raise InputError(f"store {folder}: {error}; FL_SPARSE_STORE may name another folder") from None
     return FeatureTable(pool(features, config.pooling), np.asarray(shard.labels), tuple(shard.header.classes), shard)
+
+
+def _table_bytes(views: int, images: int, spec: EncoderSpec) -> int:
+    """Bytes of a table while it is made: class tokens and means, and both side by side."""
+    return 2 * 4 * views * images * 2 * spec.width
 
 
 def _shard(
@@ -221,6 +239,14 @@ def _shard(
     }
 
     def build() -> ImageShard:
+        if mask.rule != "natural":  # which leaves of each image what it leaves
+            kept = kept_count((spec.image_size // spec.patch_size) ** 2, mask.ratio)
+            check_memory(
+                mask.views * len(rows) * kept * 3 * spec.patch_size**2,
+                f"visible patches of {len(rows):,} images in {mask.views} views",
+                "Expected fewer images (train-images) or mask-views, or a higher mask-ratio",
+                available_memory(),
+            )
         return build_shard(
             images,
             rows,
