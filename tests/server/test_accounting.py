@@ -12,11 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
+from client.app import app
 from experiments.__main__ import main
+from fl_sparse.config import RunConfig, to_mapping
 from fl_sparse.federation import training_table
 from fl_sparse.shard.image_shard import stored_tensors
+from fl_sparse.training.namespace import Namespace
 from server.accounting import crossover_round
-from server.client_table import read_clients
+from server.client_table import client_table, read_clients
+from server.cohort import Cohort
+from server.in_process_grid import InProcessGrid
+from server.question import ask_nodes
 from server.records import RoundRecord
 from server.run_folder import RunFolder, read_config, read_records
 
@@ -91,6 +97,23 @@ def test_a_resumed_run_gives_the_same_summary(evaluate: str, tiny_encoder: str, 
     assert whole["client_accuracy_median"] == sorted(listed["accuracy"])[1]
     tenth = 0.8 * min(listed["accuracy"]) + 0.2 * whole["client_accuracy_median"]
     assert whole["client_accuracy_p10"] == pytest.approx(tenth)
+
+
+@pytest.mark.parametrize("evaluate", ["server", "clients"])
+def test_nodes_asked_one_by_one_say_what_the_population_does(evaluate: str, tiny_encoder: str) -> None:
+    config = RunConfig(encoder=tiny_encoder, num_clients=3, evaluate=evaluate, mask_schedule="resampled", mask_views=2)
+    made = training_table(config, 3)
+    everyone = Cohort(config, made, Namespace()).population
+    at_once, one_by_one = (
+        client_table(ask_nodes(grid, list(grid.get_node_ids()), timeout=1.0).clients, None)
+        for grid in (
+            InProcessGrid(app, to_mapping(config), 3, None, everyone),
+            InProcessGrid(app, to_mapping(config), 3, None),
+        )
+    )
+    assert one_by_one.bytes_of_shards == at_once.bytes_of_shards is not None
+    np.testing.assert_array_equal(one_by_one.shard_bytes, at_once.shard_bytes)
+    np.testing.assert_array_equal(one_by_one.feature_bytes, at_once.feature_bytes)
 
 
 def test_rounds_cost_no_less_when_clients_evaluate(tiny_encoder: str, tmp_path: Path) -> None:
