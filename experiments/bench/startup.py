@@ -133,7 +133,7 @@ def _device_files(
     (store / "features").mkdir(parents=True, exist_ok=True)
     # Random numbers under the shipped encoder's name, of the width that is to be timed: this store is thrown away.
     key = feature_key(made.header.digest, f"{spec.digest}-{config.encoder_normalization}", config.precision)
-    stored_features(store / "features", key, lambda: Features(features, features))
+    stored_features(store / "features", key, lambda: Features.of(features, features))
     settings = folder / "settings.json"
     node = {"partition-id": 0, "shard": str(shard)}
     settings.write_text(json.dumps({"run-config": to_mapping(config), "node-config": node}), encoding="utf-8")

@@ -29,6 +29,19 @@ def stored_features(schema: "pa.Schema") -> Features:
     return features if isinstance(features, dict) else {}
 
 
+def holds_images(kind: "pa.DataType") -> bool:
+    """Tell whether a column of this type can hold encoded images: bytes, or a struct of bytes and path."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        position = kind.get_field_index("bytes")
+        if position < 0:
+            return False
+        inner = kind.field(position).type
+        return bool(pa.types.is_null(inner)) or holds_images(inner)  # no type: every row holds a path instead
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
 def find_image_column(schema: "pa.Schema", asked: str, where: str) -> str:
     """Return the column asked for, or the only one that holds encoded images.
 
@@ -37,7 +50,7 @@ def find_image_column(schema: "pa.Schema", asked: str, where: str) -> str:
     InputError
         If there is no such column, it holds no encoded images, or several do and none is called ``image``.
     """
-    found = [field.name for field in schema if _holds_images(field.type)]
+    found = [field.name for field in schema if holds_images(field.type)]
     if asked:
         _check_exists(schema, asked, "image-column", where)
         if asked not in found:
@@ -57,7 +70,7 @@ def find_image_column(schema: "pa.Schema", asked: str, where: str) -> str:
 def find_mask_column(schema: "pa.Schema", image_column: str) -> str | None:
     """Return the column of validity masks, if there is one."""
     present = MASK_COLUMN in schema.names and image_column != MASK_COLUMN
-    return MASK_COLUMN if present and _holds_images(schema.field(MASK_COLUMN).type) else None
+    return MASK_COLUMN if present and holds_images(schema.field(MASK_COLUMN).type) else None
 
 
 def find_label_column(schema: "pa.Schema", features: Features, asked: str, where: str) -> str:
@@ -147,18 +160,6 @@ def read_labels(
                 f"{where}, row {outside[0]}: label {values[outside[0]]}; expected a class from 0 to {len(classes) - 1}"
             )
     return classes, read
-
-
-def _holds_images(kind: "pa.DataType") -> bool:
-    import pyarrow as pa
-
-    if pa.types.is_struct(kind):
-        position = kind.get_field_index("bytes")
-        if position < 0:
-            return False
-        inner = kind.field(position).type
-        return bool(pa.types.is_null(inner)) or _holds_images(inner)  # no type: every row holds a path instead
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _class_names(features: Features, column: str) -> tuple[str, ...] | None:

@@ -19,6 +19,8 @@ from fl_sparse.errors import InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from fl_sparse.data.parquet import ImageColumn, ParquetTable
+
 TEST_SHARE = 0.15
 """Share held out of a table that comes without test images."""
 
@@ -42,7 +44,7 @@ class ImageTable:
     """
 
     where: str
-    table: "pa.Table"
+    table: "pa.Table | ParquetTable"
     features: columns.Features
     digest: str
     folders: tuple[Path, ...]
@@ -59,8 +61,8 @@ class TableImages:
     fingerprint: str
     where: str
     folders: tuple[Path, ...]
-    image_cells: "pa.ChunkedArray"
-    mask_cells: "pa.ChunkedArray | None"
+    image_cells: "pa.ChunkedArray | ImageColumn"
+    mask_cells: "pa.ChunkedArray | ImageColumn | None"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -84,7 +86,7 @@ class TableImages:
         """Return file and row, from 0."""
         return f"{self.where}, row {index}"
 
-    def _encoded(self, cells: "pa.ChunkedArray", index: int, where: str) -> bytes | Path:
+    def _encoded(self, cells: "pa.ChunkedArray | ImageColumn", index: int, where: str) -> bytes | Path:
         cell = cells[index].as_py()
         path = None
         if isinstance(cell, dict):

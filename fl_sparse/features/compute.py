@@ -93,7 +93,7 @@ def compute_features(
             if progress is not None:
                 progress(done, len(lengths))
     shape = (shard.num_views, shard.num_images, width)
-    return Features(cls.reshape(shape), mean.reshape(shape))
+    return Features.of(cls.reshape(shape), mean.reshape(shape))
 
 
 def _check_finite(

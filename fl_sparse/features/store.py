@@ -14,12 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fl_sparse.features.pooled import Features
 from fl_sparse.whole_file import whole_file
 
 log = logging.getLogger("fl_sparse.features")
+
+TENSOR = "cls+mean"
+"""Class token and mean side by side; the name is part of the key, so that files of another layout are not looked at."""
 
 LENGTH_BYTES = 8
 """A safetensors file starts with the length of its JSON header, little-endian."""
@@ -27,7 +29,7 @@ LENGTH_BYTES = 8
 
 def feature_key(shard_digest: str, encoder_digest: str, precision: str) -> str:
     """Return the name, a SHA-256 in hex, of the features that follow from a shard, an encoder and the arithmetic."""
-    return hashlib.sha256("\n".join((shard_digest, encoder_digest, precision)).encode()).hexdigest()
+    return hashlib.sha256("\n".join((shard_digest, encoder_digest, precision, TENSOR)).encode()).hexdigest()
 
 
 def stored_features(folder: Path, key: str, compute: Callable[[], Features]) -> Features:
@@ -77,16 +79,15 @@ def _write(path: Path, features: Features) -> None:
     """Write features so that a reader finds all or nothing."""
     from safetensors.numpy import save_file
 
-    tensors = {"cls": np.ascontiguousarray(features.cls), "mean": np.ascontiguousarray(features.mean)}
+    tensors = {TENSOR: np.ascontiguousarray(features.both)}
     with whole_file(path) as partial:
-        save_file(tensors, partial, metadata={"sha256": _digest(Features(**tensors))})
+        save_file(tensors, partial, metadata={"sha256": _digest(features)})
 
 
 def _digest(features: Features) -> str:
-    digest = hashlib.sha256()
-    for tensor in (features.cls, features.mean):
-        digest.update(repr(tensor.shape).encode())
-        digest.update(tensor.reshape(-1).view(np.uint8).data)
+    tensor = np.ascontiguousarray(features.both)
+    digest = hashlib.sha256(repr(tensor.shape).encode())
+    digest.update(tensor.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
@@ -114,9 +115,7 @@ def _map(path: Path) -> tuple[Features, str]:
             raise ValueError("its header is longer than the file")
         header = json.loads(file.read(length))
 
-    def tensor(name: str) -> NDArray[np.float32]:
-        offset = LENGTH_BYTES + length + int(header[name]["data_offsets"][0])
-        shape = tuple(header[name]["shape"])
-        return np.asarray(np.memmap(path, dtype="<f4", mode="r", offset=offset, shape=shape))
-
-    return Features(tensor("cls"), tensor("mean")), str(header["__metadata__"]["sha256"])
+    offset = LENGTH_BYTES + length + int(header[TENSOR]["data_offsets"][0])
+    shape = tuple(header[TENSOR]["shape"])
+    both = np.asarray(np.memmap(path, dtype="<f4", mode="r", offset=offset, shape=shape))
+    return Features(both), str(header["__metadata__"]["sha256"])

@@ -106,9 +106,11 @@ def test_bfloat16_is_used_for_products() -> None:
 
 def test_pools() -> None:
     cls, mean = np.zeros((2, 3, 4), dtype=np.float32), np.ones((2, 3, 4), dtype=np.float32)
-    features = Features(cls, mean)
-    assert pool(features, "cls") is cls
-    assert pool(features, "mean") is mean
+    features = Features.of(cls, mean)
+    np.testing.assert_array_equal(pool(features, "cls"), cls)
+    np.testing.assert_array_equal(pool(features, "mean"), mean)
     np.testing.assert_array_equal(pool(features, "both"), np.concatenate([cls, mean], axis=2))
+    # No pooling is a copy: what is memory-mapped stays so.
+    assert all(np.shares_memory(pool(features, pooling), features.both) for pooling in ("cls", "mean", "both"))
     with pytest.raises(InputError, match="unknown pooling 'men'; did you mean 'mean'"):
         pool(features, "men")

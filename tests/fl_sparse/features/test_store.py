@@ -18,7 +18,7 @@ KEY = "k"
 
 def some_features(seed: int = 0) -> Features:
     rng = np.random.default_rng(seed)
-    return Features(*(rng.normal(size=(2, 5, 3)).astype(np.float32) for _ in range(2)))
+    return Features.of(*(rng.normal(size=(2, 5, 3)).astype(np.float32) for _ in range(2)))
 
 
 def must_not_compute() -> Features:
@@ -36,16 +36,16 @@ def test_is_computed_once_and_read_back_memory_mapped(tmp_path: Path) -> None:
     second = stored_features(folder, KEY, must_not_compute)
     assert_same(first, some_features())
     assert_same(second, some_features())
-    assert isinstance(second.cls.base, np.memmap)
-    assert not second.cls.flags.writeable
+    assert isinstance(second.both.base, np.memmap)
+    assert not second.both.flags.writeable
     assert sorted(path.name for path in folder.iterdir()) == ["k.lock", "k.safetensors"]
 
 
 def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
     stored_features(tmp_path, KEY, some_features)
     tensors = load_file(tmp_path / "k.safetensors")
-    np.testing.assert_array_equal(tensors["cls"], some_features().cls)
-    np.testing.assert_array_equal(tensors["mean"], some_features().mean)
+    assert list(tensors) == ["cls+mean"]
+    np.testing.assert_array_equal(tensors["cls+mean"], some_features().both)
 
 
 @pytest.mark.parametrize("place", [0, 9, 60, -1, -40])
