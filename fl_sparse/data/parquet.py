@@ -91,7 +91,8 @@ class ParquetTable:
         tables = []
         for part in self.parts:
             try:
-                tables.append(parquet.read_table(part, columns=[name], partitioning=None))
+                # Not read_table: it imports pandas, if that is there, which takes longer than reading.
+                tables.append(parquet.ParquetFile(part).read(columns=[name]))
             except (OSError, pa.ArrowException) as error:
                 raise _unreadable(part, error) from error
         return pa.concat_tables(tables).column(name)
