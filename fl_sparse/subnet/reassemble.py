@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class SubnetUpdate:
 
 def reassemble(
     parameters: Parameters, updates: Sequence[SubnetUpdate]
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, Mask | None]]:
+) -> tuple[dict[str, NDArray[np.float32]], Mapping[str, Mask | None]]:
     """Return the next whole model, and which of its coordinates some client held.
 
     A coordinate that nobody holds keeps its value, one that a single client holds takes that client's, and equal
@@ -81,6 +81,7 @@ class Reassembly:
         self._sums = {name: _Sum(values.shape) for name, values in parameters.items()}
         self._pending: list[SubnetUpdate] = []
         self._pending_bytes = 0
+        self._unit: float | None = None
 
     def add(self, update: SubnetUpdate) -> None:
         """Take the next update.
@@ -92,19 +93,19 @@ class Reassembly:
         """
         if not update.weight > 0:
             raise ValueError(f"an update's weight is {update.weight}; expected a positive number")
-        self._pending.append(update)
+        # A mean is the same in any unit of weight: in the first update's, clients with equal say need no multiplying.
+        if self._unit is None:
+            self._unit = update.weight
+        self._pending.append(replace(update, weight=update.weight / self._unit))
         self._pending_bytes += sum(values.nbytes for values in update.parameters.values())
         if self._pending_bytes > PENDING_BYTES:
             self._add_pending()
 
-    def result(self) -> tuple[dict[str, NDArray[np.float32]], dict[str, Mask | None]]:
-        """Return what `reassemble` returns for all updates so far."""
+    def result(self) -> tuple[dict[str, NDArray[np.float32]], Mapping[str, Mask | None]]:
+        """Return what `reassemble` returns for all updates; call it once."""
         self._add_pending()
-        merged: dict[str, NDArray[np.float32]] = {}
-        covered: dict[str, Mask | None] = {}
-        for name, values in self._parameters.items():
-            merged[name], covered[name] = self._sums[name].mean(values)
-        return merged, covered
+        merged = {name: self._sums[name].mean(values) for name, values in self._parameters.items()}
+        return merged, _Covered(self._sums)
 
     def _add_pending(self) -> None:
         for name, values in self._parameters.items():
@@ -128,10 +129,6 @@ class _Holders:
             return np.ix_(*held)
         return tuple(slice(None) if units is None else units for units in self.index)
 
-    def shape(self, whole: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of what is held of a parameter."""
-        return tuple(size if units is None else len(units) for units, size in zip(self.index, whole, strict=True))
-
 
 def _holders(
     name: str, shape: tuple[int, ...], updates: Sequence[SubnetUpdate]
@@ -153,28 +150,42 @@ def _holders(
     return groups
 
 
-@dataclass
 class _Group:
     """The weighted sum of the values of clients that hold the same coordinates, which ``holders`` tells."""
 
-    holders: _Holders
-    total: NDArray[np.float64]
-    weight: float = 0.0
+    def __init__(self, holders: _Holders) -> None:
+        self.holders = holders
+        self.total: NDArray[np.float64] | None = None
+        self.weight = 0.0
 
     def add(self, holders: _Holders) -> None:
         """Add values, a chunk of all of them after the other."""
-        flat = self.total.reshape(-1)
         sources = [np.ascontiguousarray(held).reshape(-1) for held in holders.values]
-        term = np.empty(min(CHUNK, flat.size))
+        running = self.total
+        begins = running is None
+        if running is None:
+            running = self.total = np.empty(holders.values[0].shape)
+        flat = running.reshape(-1)
+        scratch = np.empty(min(CHUNK, flat.size))
         for start in range(0, flat.size, CHUNK):
-            running = flat[start : start + CHUNK]
-            one = term[: len(running)]
-            for source, share in zip(sources, holders.weights, strict=True):
+            place = slice(start, start + CHUNK)
+            for number, (source, share) in enumerate(zip(sources, holders.weights, strict=True)):
+                first = begins and number == 0
+                term = flat[place] if first else scratch[: flat[place].size]
                 # Widening by assignment and then multiplying in place is faster than one multiplication that widens.
-                one[...] = source[start : start + CHUNK]
-                np.multiply(one, share, out=one)
-                np.add(running, one, out=running)
+                term[...] = source[place]
+                if share != 1.0:
+                    np.multiply(term, share, out=term)
+                if not first:
+                    np.add(flat[place], term, out=flat[place])
         self.weight += sum(holders.weights)
+
+    def mean(self) -> NDArray[np.float64]:
+        """Return the values' weighted mean; the sum is used up."""
+        if self.total is None:
+            raise ValueError("the mean of no values")
+        total, self.total = self.total, None
+        return np.divide(total, self.weight, out=total)
 
 
 class _Sum:
@@ -191,9 +202,7 @@ class _Sum:
         indices |= {key: held.index for key, held in holders.items()}
         if self._overlap is None and (len(indices) <= 1 or _disjoint(list(indices.values()))):
             for key, held in holders.items():
-                # Minus zero is the sum's neutral element: it leaves any first term as it is, minus zero included.
-                self._groups.setdefault(key, _Group(_Holders(held.index), np.full(held.shape(self._shape), -0.0)))
-                self._groups[key].add(held)
+                self._groups.setdefault(key, _Group(_Holders(held.index))).add(held)
             return
         total, weight = self._overlap or self._overlapped()
         for held in holders.values():
@@ -202,29 +211,38 @@ class _Sum:
             weight[held.place] += sum(held.weights)
         self._overlap = total, weight
 
-    def mean(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], Mask | None]:
-        """Return the parameter's next values, and where some client held them."""
+    def mean(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the parameter's next values, the array given if nobody held any."""
         if self._overlap is not None:
             total, weight = self._overlap
             covered = weight > 0
             merged = values.copy()
             np.divide(total, weight, out=total, where=covered)
             np.copyto(merged, total, where=covered, casting="same_kind")
-            return merged, None if covered.all() else covered
+            return merged
         if not self._groups:
-            return values, np.zeros(values.shape, dtype=np.bool_)
+            return values
         groups = list(self._groups.values())
-        if len(groups) == 1 and all(units is None for units in groups[0].holders.index):
-            return (groups[0].total / groups[0].weight).astype(np.float32), None
-        covered = np.zeros(values.shape, dtype=np.bool_)
+        if all(units is None for units in groups[0].holders.index):
+            return groups[0].mean().astype(np.float32)
         merged = values.copy()
         for group in groups:
-            covered[group.holders.place] = True
-            merged[group.holders.place] = group.total / group.weight
-        return merged, None if covered.all() else covered
+            merged[group.holders.place] = group.mean()
+        return merged
+
+    def covered(self) -> Mask | None:
+        """Return where some client held the parameter, None if everywhere."""
+        if self._overlap is not None:
+            covered = self._overlap[1] > 0
+        else:
+            covered = np.zeros(self._shape, dtype=np.bool_)
+            for group in self._groups.values():
+                covered[group.holders.place] = True
+        return None if covered.all() else covered
 
     def _overlapped(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return sums and weights of the whole parameter, from those of the groups so far."""
+        # Minus zero is the sum's neutral element: it leaves any first term as it is, minus zero included.
         total, weight = np.full(self._shape, -0.0), np.zeros(self._shape)
         for group in self._groups.values():
             total[group.holders.place] = group.total
@@ -233,12 +251,29 @@ class _Sum:
         return total, weight
 
 
+class _Covered(Mapping[str, "Mask | None"]):
+    """Where each parameter was held, worked out for those that are asked for: plain averaging asks for none."""
+
+    def __init__(self, sums: Mapping[str, _Sum]) -> None:
+        self._sums = sums
+        self._known: dict[str, Mask | None] = {}
+
+    def __getitem__(self, name: str) -> Mask | None:
+        if name not in self._known:
+            self._known[name] = self._sums[name].covered()
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sums)
+
+    def __len__(self) -> int:
+        return len(self._sums)
+
+
 def _disjoint(indices: Sequence[tuple[Units | None, ...]]) -> bool:
     """Tell whether the groups' units are disjoint along some axis, so that no coordinate belongs to two groups."""
     for axis in zip(*indices, strict=True):
         held = [units for units in axis if units is not None]
-        if len(held) == len(axis):
-            joined = np.concatenate(held)
-            if len(np.unique(joined)) == len(joined):
-                return True
+        if len(held) == len(axis) and (np.bincount(np.concatenate(held)) <= 1).all():
+            return True
     return False

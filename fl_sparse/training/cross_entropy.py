@@ -44,31 +44,22 @@ class CrossEntropy:
         steps, stack, batch = labels.shape
         positions = np.arange(stack * batch, dtype=np.int64) * num_classes + labels.reshape(steps, -1)
         shares = valid / np.maximum(valid.sum(axis=2, keepdims=True), 1)
+        self._namespace = namespace
         self._positions = namespace.from_host(positions)
         self._shares = namespace.from_host(shares.astype(np.float32)[..., None])
-        self._peaks = namespace.empty((stack, batch, 1))
-        self._sums = namespace.empty((stack, batch, 1))
         self._probabilities = namespace.empty((stack, batch, num_classes))
-        self._losses = namespace.empty((steps, stack))
+        self._chosen = namespace.empty((steps, stack * batch))
 
     def gradient(self, logits: Any, step: int) -> Any:
         """Return the gradient of the step's losses, (A, b, C), and note the losses; the logits are overwritten."""
-        xp, positions, shares = self._xp, self._positions[step], self._shares[step]
-        probabilities, sums = self._probabilities, self._sums
-        xp.amax(logits, axis=-1, keepdims=True, out=self._peaks)
-        xp.subtract(logits, self._peaks, out=logits)
-        xp.exp(logits, out=probabilities)
-        xp.sum(probabilities, axis=-1, keepdims=True, out=sums)
-        xp.divide(probabilities, sums, out=probabilities)
-        probabilities.reshape(-1)[positions] -= 1.0
-        xp.multiply(probabilities, shares, out=probabilities)
-        xp.log(sums, out=sums)
-        chosen = xp.take(logits, positions).reshape(sums.shape)
-        xp.subtract(sums, chosen, out=sums)
-        xp.multiply(sums, shares, out=sums)
-        xp.sum(sums, axis=(1, 2), out=self._losses[step])
-        return probabilities
+        xp, positions, probabilities = self._xp, self._positions[step], self._probabilities
+        logarithms = self._namespace.log_softmax(logits)
+        xp.take(logarithms, positions, out=self._chosen[step])
+        xp.exp(logarithms, out=probabilities)
+        self._namespace.add_at(probabilities.reshape(-1), positions, -1.0)
+        return xp.multiply(probabilities, self._shares[step], out=probabilities)
 
     def losses(self) -> Any:
         """Return the losses noted, (τ, A)."""
-        return self._losses
+        shares = self._shares[..., 0]
+        return -self._xp.sum(self._chosen.reshape(shares.shape) * shares, axis=2)

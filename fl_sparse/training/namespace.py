@@ -65,6 +65,22 @@ class Namespace:
         # Any other mode buffers the output.
         np.take(table, rows, axis=0, out=out, mode="clip")
 
+    def stack(self, values: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return a copy of A equal-shaped NumPy arrays as one, aligned, for `from_host`."""
+        stacked = aligned_empty((len(values), *values[0].shape))
+        for target, source in zip(stacked, values, strict=True):
+            target[...] = source
+        return stacked
+
+    def log_softmax(self, values: Any) -> Any:
+        """Return the logarithms of the softmax along the last axis; the values may be overwritten."""
+        np.subtract(values, np.amax(values, axis=-1, keepdims=True), out=values)
+        return np.subtract(values, np.log(np.sum(np.exp(values), axis=-1, keepdims=True)), out=values)
+
+    def add_at(self, values: Any, positions: Any, amount: float) -> None:
+        """Add a number at some positions, int64 and all different, of a flat array."""
+        values[positions] += np.float32(amount)
+
     def matmul(self, a: Any, b: Any, out: Any) -> None:
         """Write the products of two stacks of matrices."""
         np.matmul(a, b, out=out)
@@ -155,6 +171,23 @@ class TorchNamespace(Namespace):
                 out.copy_(self.xp.from_numpy(np.take(table, host, axis=0)))
         else:
             self.xp.index_select(table, 0, rows.reshape(-1), out=out.view(-1, table.shape[1]))
+
+    def stack(self, values: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return a copy of A equal-shaped NumPy arrays as one, aligned, for `from_host`; torch's threads copy."""
+        if not all(source.flags.writeable and source.dtype == np.float32 for source in values):
+            return super().stack(values)
+        stacked = aligned_empty((len(values), *values[0].shape))
+        joined = self.xp.from_numpy(stacked.reshape(-1, *stacked.shape[2:]))
+        self.xp.cat([self.xp.from_numpy(source) for source in values], out=joined)
+        return stacked
+
+    def log_softmax(self, values: Any) -> Any:
+        """Return the logarithms of the softmax along the last axis; the values may be overwritten."""
+        return self.xp.log_softmax(values, -1)
+
+    def add_at(self, values: Any, positions: Any, amount: float) -> None:
+        """Add a number at some positions, int64 and all different, of a flat tensor."""
+        values.index_add_(0, positions, self.xp.full_like(positions, amount, dtype=self.xp.float32))
 
     def matmul(self, a: Any, b: Any, out: Any) -> None:
         """Write the products of two stacks of matrices."""

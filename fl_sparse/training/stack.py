@@ -19,7 +19,7 @@ from fl_sparse.features.moments import Standardizer
 from fl_sparse.mlp import SKIP_NAMES, MLPSpec
 from fl_sparse.training.cross_entropy import CrossEntropy
 from fl_sparse.training.descent import GradientDescent, OptimizerState, PlainDescent, moment_names
-from fl_sparse.training.namespace import Namespace, aligned_empty
+from fl_sparse.training.namespace import Namespace
 from fl_sparse.training.network import StackedMLP
 from fl_sparse.training.optimizers import OptimizerSpec
 from fl_sparse.training.ordered_dropout import OrderedDropout, SelfDistillation
@@ -103,12 +103,12 @@ def train_stack(
     if ordered is not None and spec.normalization != "none":
         raise ValueError("ordered dropout goes with normalization 'none' only")
     stack = len(batches)
-    trained = {name: _stacked(values) for name, values in parameters.items()}
+    trained = {name: namespace.stack(values) for name, values in parameters.items()}
     names = [name for name in trained if name not in SKIP_NAMES]
     moments: Moments = {moment: {} for moment in moment_names(optimizer)}
     if keep_state or state is not None:
         for moment, held in moments.items():
-            held.update({name: _start(state, moment, name, trained[name]) for name in names})
+            held.update({name: _start(state, moment, name, trained[name], namespace) for name in names})
     taken = np.zeros(stack, dtype=np.int64) if state is None else state.steps
     valid = batches >= 0
     loss = np.zeros(stack)
@@ -135,16 +135,10 @@ def train_stack(
     return TrainResult(trained, loss, after)
 
 
-def _stacked(values: Any) -> NDArray[np.float32]:
-    """Return a copy of A arrays as one."""
-    stacked = aligned_empty((len(values), *values[0].shape))
-    for target, source in zip(stacked, values, strict=True):
-        target[...] = source
-    return stacked
-
-
-def _start(state: OptimizerState | None, moment: str, name: str, like: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.zeros_like(like) if state is None else _stacked(state.moments[moment][name])
+def _start(
+    state: OptimizerState | None, moment: str, name: str, like: NDArray[np.float32], namespace: Namespace
+) -> NDArray[np.float32]:
+    return np.zeros_like(like) if state is None else namespace.stack(state.moments[moment][name])
 
 
 HOST_BYTES = 2**30

@@ -355,7 +355,12 @@ def test_kernels_do_not_grow_with_the_cohort() -> None:
         job = make_job(sizes=(6,) * clients, optimizer=ADAM)
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
             job.run(TorchNamespace())
-        return sum(event.count for event in profile.key_averages() if event.key.startswith("aten::"))
+        # A tensor made around a client's NumPy array launches nothing.
+        return sum(
+            event.count
+            for event in profile.key_averages()
+            if event.key.startswith("aten::") and event.key != "aten::lift_fresh"
+        )
 
     launched(1)
     assert launched(24) == launched(2)
