@@ -7,12 +7,12 @@ Keys are kebab-case and scalars, as Flower's run configuration wants them; ``[to
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fl_sparse.config_values import Scalar, check_range, kebab, parse_shares, parse_widths
 from fl_sparse.data.partition import SCHEMES
 from fl_sparse.device_profiles import parse_profiles
 from fl_sparse.errors import InputError, nearest
@@ -23,8 +23,6 @@ from fl_sparse.mlp import ACTIVATIONS, NORMALIZATIONS
 from fl_sparse.quantization import UPDATE_FORMATS
 from fl_sparse.subnet.assignment import SCALE_RULES
 from fl_sparse.training.optimizers import OPTIMIZERS
-
-Scalar = str | int | float | bool
 
 INITS = ("uniform", "ridge")
 OPTIMIZER_STATES = ("fresh", "kept")
@@ -126,17 +124,17 @@ class RunConfig:
             if choices and value not in choices:
                 raise InputError(f"{kebab(entry.name)} = {value!r} is unknown{nearest(str(value), choices)}")
             # What Flower's messages and TOML can hold.
-            _check(kebab(entry.name), value, not isinstance(value, int) or value < 2**63, "less than 2^63")
+            check_range(kebab(entry.name), value, not isinstance(value, int) or value < 2**63, "less than 2^63")
         widths = self.widths
-        _check("mask-ratio", self.mask_ratio, 0.0 <= self.mask_ratio <= MAX_RATIO, f"0 to {MAX_RATIO}")
+        check_range("mask-ratio", self.mask_ratio, 0.0 <= self.mask_ratio <= MAX_RATIO, f"0 to {MAX_RATIO}")
         ratio = self.test_mask_ratio
-        _check(
+        check_range(
             "test-mask-ratio",
             ratio,
             ratio == -1.0 or 0.0 <= ratio <= MAX_RATIO,
             f"0 to {MAX_RATIO}, or -1 for mask-ratio",
         )
-        _check("num-subnets", self.num_subnets, self.num_subnets >= 1, "1 or more")
+        check_range("num-subnets", self.num_subnets, self.num_subnets >= 1, "1 or more")
         if self.strategy == "ist" and widths and self.num_subnets > min(widths):
             raise InputError(
                 f"num-subnets = {self.num_subnets} is wider than hidden layer {widths.index(min(widths))} of "
@@ -148,17 +146,17 @@ class RunConfig:
             )
         self.capacity_of(0)
         shares = self.shares
-        _check("ordered-shares", self.ordered_shares, shares == tuple(sorted(set(shares))), "ascending numbers")
+        check_range("ordered-shares", self.ordered_shares, shares == tuple(sorted(set(shares))), "ascending numbers")
         for name in ("clients_per_round", "num_clients", "seed", "data_seed"):
-            _check(kebab(name), getattr(self, name), getattr(self, name) >= 0, "0 or more")
+            check_range(kebab(name), getattr(self, name), getattr(self, name) >= 0, "0 or more")
         for name in COUNTS:
-            _check(kebab(name), getattr(self, name), getattr(self, name) >= 1, "1 or more")
+            check_range(kebab(name), getattr(self, name), getattr(self, name) >= 1, "1 or more")
         for name in ("learning_rate", "alpha", "reply_timeout", "server_tau"):
             value = getattr(self, name)
-            _check(kebab(name), value, math.isfinite(value) and value > 0, "a positive number")
-        _check("train-images", self.train_images, self.train_images >= 0, "0 or more")
-        _check("folds", self.folds, self.folds == 0 or self.folds >= 2, "0, or 2 or more")
-        _check("fold", self.fold, 0 <= self.fold < max(1, self.folds), f"0 to {max(1, self.folds) - 1}")
+            check_range(kebab(name), value, math.isfinite(value) and value > 0, "a positive number")
+        check_range("train-images", self.train_images, self.train_images >= 0, "0 or more")
+        check_range("folds", self.folds, self.folds == 0 or self.folds >= 2, "0, or 2 or more")
+        check_range("fold", self.fold, 0 <= self.fold < max(1, self.folds), f"0 to {max(1, self.folds) - 1}")
         if self.momentum and self.optimizer != "sgd":
             raise InputError(f"momentum = {self.momentum}: optimizer {self.optimizer!r} has none; it is for sgd")
         if self.error_feedback and self.update_format == "float32":
@@ -172,23 +170,23 @@ class RunConfig:
             )
         for name in ("momentum", "server_momentum", "server_beta2", "dropout_probability"):
             value = getattr(self, name)
-            _check(kebab(name), value, 0.0 <= value < 1.0, "0 to below 1")
+            check_range(kebab(name), value, 0.0 <= value < 1.0, "0 to below 1")
         rate = self.server_learning_rate
-        _check("server-learning-rate", rate, math.isfinite(rate) and rate >= 0, "0 or more")
+        check_range("server-learning-rate", rate, math.isfinite(rate) and rate >= 0, "0 or more")
         deadline = self.round_deadline
-        _check("round-deadline", deadline, math.isfinite(deadline) and deadline >= 0, "0 or more")
+        check_range("round-deadline", deadline, math.isfinite(deadline) and deadline >= 0, "0 or more")
         if not parse_profiles(self.device_profiles) and deadline:
             raise InputError(
                 f"round-deadline = {deadline:g} counts simulated seconds, and device-profiles is empty; "
                 "expected profiles, as in 'phone,raspberry-pi-4'"
             )
         penalty = self.ridge_penalty
-        _check("ridge-penalty", penalty, math.isfinite(penalty) and penalty >= 0, "0 or more")
+        check_range("ridge-penalty", penalty, math.isfinite(penalty) and penalty >= 0, "0 or more")
         if self.init == "ridge" and penalty == 0 and self.evaluate != "server":
             raise InputError(
                 f"ridge-penalty = 0.0 is chosen on the server's validation images, but evaluate = {self.evaluate!r}"
             )
-        _check("proximal", self.proximal, math.isfinite(self.proximal) and self.proximal >= 0, "0 or more")
+        check_range("proximal", self.proximal, math.isfinite(self.proximal) and self.proximal >= 0, "0 or more")
         if self.num_clients and self.clients_per_round > self.num_clients:
             raise InputError(
                 f"clients-per-round = {self.clients_per_round} is more than num-clients = {self.num_clients}"
@@ -197,25 +195,17 @@ class RunConfig:
     @property
     def widths(self) -> tuple[int, ...]:
         """Units of each hidden layer, H_1 to H_L; none of a linear classifier."""
-        if self.hidden_widths == "none":
-            return ()
-        try:
-            widths = tuple(int(part) for part in self.hidden_widths.split(","))
-        except ValueError:
-            widths = (0,)
-        expected = "positive whole numbers, as in '1000,1000', or 'none'"
-        _check("hidden-widths", self.hidden_widths, min(widths) >= 1, expected)
-        return widths
+        return parse_widths("hidden-widths", self.hidden_widths)
 
     def capacity_of(self, client: int) -> float:
         """Capacity of a client by its partition id: the share of each hidden layer's units that it can hold."""
-        shares = _shares("capacities", self.capacities)
+        shares = parse_shares("capacities", self.capacities)
         return shares[client % len(shares)]
 
     @property
     def shares(self) -> tuple[float, ...]:
         """FjORD's set P of shares, ascending."""
-        return _shares("ordered-shares", self.ordered_shares)
+        return parse_shares("ordered-shares", self.ordered_shares)
 
     @property
     def views(self) -> int:
@@ -226,37 +216,6 @@ class RunConfig:
     def held_out_ratio(self) -> float:
         """Masking ratio of validation and test images."""
         return self.mask_ratio if self.test_mask_ratio == -1.0 else self.test_mask_ratio
-
-
-def _check(key: str, value: Scalar, holds: bool, expected: str) -> None:
-    if not holds:
-        raise InputError(f"{key} = {value!r} is out of range; expected {expected}")
-
-
-@functools.lru_cache(maxsize=16)
-def _shares(key: str, text: str) -> tuple[float, ...]:
-    """Parse shares: numbers or fractions, each repeated if a count follows, as in '1, 1/2*3'."""
-    try:
-        shares = tuple(share for part in text.split(",") for share in _repeated(part))
-    except (ValueError, ZeroDivisionError):
-        shares = ()
-    holds = bool(shares) and all(0.0 < share <= 1.0 for share in shares)
-    _check(key, text, holds, "numbers above 0, at most 1, as in '1,0.5,0.25' or '1,1/2*3'")
-    return shares
-
-
-def _repeated(part: str) -> list[float]:
-    value, times, count = part.partition("*")
-    above, line, below = value.partition("/")
-    share = float(above) / float(below) if line else float(value)
-    # A population has at most so many clients; a slip of the keyboard should not fill the memory.
-    repeats = int(count) if times else 1
-    return [share] * repeats if 1 <= repeats <= 1_000_000 else [0.0]
-
-
-def kebab(name: str) -> str:
-    """Return a field's name as a configuration key."""
-    return name.replace("_", "-")
 
 
 FIELDS: Mapping[str, dataclasses.Field[Any]] = {kebab(entry.name): entry for entry in dataclasses.fields(RunConfig)}

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fl_sparse.config import FIELDS, Scalar, default_of, type_name
+from fl_sparse.config import FIELDS, default_of, type_name
+from fl_sparse.config_values import Scalar
 from fl_sparse.errors import InputError, nearest
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.report.evidence import Problem, Run
-from fl_sparse.config import FIELDS, Scalar
+from fl_sparse.config import FIELDS
+from fl_sparse.config_values import Scalar
 
 
 @dataclass(frozen=True)
