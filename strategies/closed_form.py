@@ -150,7 +150,7 @@ class ClosedFormStrategy(SubmodelStrategy):
     ) -> Iterable[Message]:
         """Return the question for every client, but for those drawn to drop out."""
         self._parameters = parameters_of(arrays)
-        nodes = self._reachable(grid.get_node_ids())
+        nodes = self._reachable.among(grid.get_node_ids(), self.clients)
         self._silent = {node for node in nodes if drops_out(self.config, server_round, self.clients[node].partition_id)}
         self._placed = dict(zip(nodes, self.rule.place(server_round, [self.clients[n] for n in nodes]), strict=True))
         self.report = RoundReport(asked=len(nodes))

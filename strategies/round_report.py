@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fl_sparse.exchange import EvaluationReply
+from fl_sparse.exchange import ClientDescription, EvaluationReply
 from fl_sparse.workload import Workload
+
+SHOWN = 10
+"""Clients named in one line of the log, and late ones among the reasons of a round."""
 
 
 @dataclass
@@ -29,6 +32,22 @@ class RoundReport:
     simulated_seconds: float | None = None
     evaluations: dict[int, EvaluationReply] = field(default_factory=dict, repr=False)
     """By partition id, when clients evaluate."""
+
+    def add_refused(self, reason: str) -> None:
+        """Count a refused reply, and why it was."""
+        self.refused += 1
+        self.reasons.append(reason)
+
+    def add_late(self, reason: str) -> None:
+        """Count a late client; the first ``SHOWN`` are among the reasons."""
+        self.late += 1
+        if self.late <= SHOWN:
+            self.reasons.append(reason)
+
+    def close_late(self) -> None:
+        """Note how many late clients are not among the reasons."""
+        if self.late > SHOWN:
+            self.reasons.append(f"late: {self.late - SHOWN} more clients")
 
     @property
     def lost(self) -> int:
@@ -60,6 +79,17 @@ class RoundReport:
     def weights_active(self) -> float:
         """Parameters that a client's steps use."""
         return _mean(work.weights_active for work in self.work)
+
+
+def node_name(node: int, clients: Mapping[int, ClientDescription]) -> str:
+    """Return how reasons and the log name a node."""
+    return f"client {clients[node].partition_id}" if node in clients else f"node {node}"
+
+
+def name_some(names: Sequence[str]) -> str:
+    """Return the first ``SHOWN`` names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from fl_sparse.config import RunConfig
 from fl_sparse.draws import Purpose, generator
+from fl_sparse.exchange import ClientDescription
 
 Client = TypeVar("Client")
+
+
+class Reachable:
+    """The known clients among the nodes that can be reached, remembered while the nodes stay the same."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Sequence[int], list[int]] = ((), [])
+
+    def among(self, nodes: Iterable[int], clients: Mapping[int, ClientDescription]) -> list[int]:
+        """Return those of the nodes that are among the clients, sorted by client."""
+        now = nodes if isinstance(nodes, range) else list(nodes)
+        if now != self._known[0]:
+            known = [node for node in now if node in clients]
+            self._known = now, sorted(known, key=lambda node: clients[node].partition_id)
+        return self._known[1]
 
 
 def sample(config: RunConfig, round_number: int, clients: Sequence[Client]) -> list[Client]:

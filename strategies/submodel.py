@@ -6,7 +6,7 @@ Index sets stay here; clients receive weights, scales and hyperparameters. Metho
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -15,26 +15,24 @@ from flwr.serverapp.strategy import Strategy
 
 from fl_sparse.config import RunConfig
 from fl_sparse.error_feedback import add_update
-from fl_sparse.exchange import ClientDescription, EvaluationReply, Parameters, TrainOrder, TrainReply
+from fl_sparse.exchange import ClientDescription, Parameters, TrainOrder, TrainReply
 from fl_sparse.features.moments import Standardizer
-from fl_sparse.flops import forward_flops
-from fl_sparse.subnet import Reassembly, SubnetUpdate, extract
-from fl_sparse.wire import array_record, content_of_order, parameters_of, read_evaluation, read_reply, wire_bytes
+from fl_sparse.subnet import Reassembly, SubnetUpdate
+from fl_sparse.wire import array_record, content_of_order, parameters_of, read_reply, wire_bytes
 from fl_sparse.workload import Workload
 from strategies.assignment import AssignmentRule, Placement, whole_model
+from strategies.client_evaluation import ClientEvaluation
 from strategies.in_order import InOrder
 from strategies.kept_state import KeptState, StateReassembly
 from strategies.orders import evaluation_order, order_workload, train_order
+from strategies.parts import Parts
 from strategies.residuals import ResidualRounds
-from strategies.round_report import RoundReport
-from strategies.sampling import drops_out, sample
+from strategies.round_report import RoundReport, name_some, node_name
+from strategies.sampling import Reachable, drops_out, sample
 from strategies.server_optimizer import Moments, ServerOptimizer
 from strategies.virtual_clock import ClientTime, VirtualClock
 
 log = logging.getLogger("fl_sparse.strategy")
-
-SHOWN = 10
-"""Clients named in one line of the log, and late ones among the reasons of a round."""
 
 
 class SubmodelStrategy(Strategy):
@@ -74,14 +72,15 @@ class SubmodelStrategy(Strategy):
         self._parameters: Parameters = {}
         self._placed: dict[int, Placement] = {}
         self._shapes: dict[int, dict[str, tuple[int, ...]]] = {}
-        self._cuts: dict[tuple[int, bytes], tuple[Parameters, Parameters]] = {}
+        self._parts = Parts()
         self._silent: set[int] = set()
         self._informed: set[int] = set()
         self._sums = Reassembly({})
-        self._known: tuple[Sequence[int], list[int]] = ((), [])
+        self._reachable = Reachable()
         self._residuals = ResidualRounds()
         self.clock = VirtualClock.from_config(config)
         self._times: dict[int, ClientTime] = {}
+        self._evaluation: ClientEvaluation | None = None
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -95,7 +94,7 @@ class SubmodelStrategy(Strategy):
         self.report = RoundReport(asked=len(self._placed))
         self._times, self._shapes, self._silent = {}, {}, set()
         self.kept = self.kept.begun(self._parameters, self.config)
-        self._cuts = {}
+        self._parts = Parts()
         works: dict[tuple[int, int], Workload] = {}
         messages = []
         for node, placement in self._placed.items():
@@ -154,14 +153,12 @@ class SubmodelStrategy(Strategy):
         if self.clock is not None:
             heard_times = [time for node, time in self._times.items() if node in heard]
             self.report.simulated_seconds = self.clock.round_seconds(heard_times, [self._times[n] for n in missing])
-        if self.report.late > SHOWN:
-            self.report.reasons.append(f"late: {self.report.late - SHOWN} more clients")
+        self.report.close_late()
         if missing:
             # One that was restarted has lost its state, too: it is sent the standardizer again.
             self._informed.difference_update(missing)
-            named = ", ".join(self._name(node) for node in missing[:SHOWN])
-            more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-            log.warning("round %d: no answer from %s%s", server_round, named, more)
+            named = name_some([self._name(node) for node in missing])
+            log.warning("round %d: no answer from %s", server_round, named)
         if not accepted:
             return None, None
         # Sorted by client, since a sum's bits depend on its order and replies arrive in any.
@@ -180,49 +177,18 @@ class SubmodelStrategy(Strategy):
             return []
         self._parameters = parameters_of(arrays)
         whole = whole_model(self.config.widths)
-        self._times = {}
-        messages = []
-        for node in self._reachable(grid.get_node_ids()):
-            content = content_of_order(evaluation_order(self._order(server_round, node, whole), self.standardizer))
-            down = self._bytes_of(content)
-            self.report.bytes_down += down
-            if self.clock is not None:
-                self._times[node] = self.clock.time(self.clients[node].partition_id, bytes_down=down)
-            messages.append(Message(content, node, MessageType.EVALUATE, group_id=str(server_round)))
-        return messages
+        asked = ClientEvaluation(server_round, self.clients, self.report, self.clock, self._bytes_of)
+        self._evaluation = asked
+        return [
+            asked.question(
+                node, content_of_order(evaluation_order(self._order(server_round, node, whole), self.standardizer))
+            )
+            for node in self._reachable.among(grid.get_node_ids(), self.clients)
+        ]
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Return the clients' example-weighted accuracy and loss."""
-        answers: dict[int, EvaluationReply] = {}
-        taken: list[ClientTime] = []
-        for message in replies:
-            if message.has_error():
-                log.warning("round %d: a client failed to evaluate: %s", server_round, message.error.reason)
-                continue
-            sent = self._bytes_of(message.content)
-            self.report.bytes_up += sent
-            node = message.metadata.src_node_id
-            try:
-                answers[node] = read_evaluation(message.content, round_number=server_round)
-            except ValueError as error:
-                log.warning("round %d: refused the evaluation of %s: %s", server_round, self._name(node), error)
-            else:
-                if node in self._times:
-                    shapes = {name: values.shape for name, values in self._model_of(node).items()}
-                    flops = forward_flops(shapes, answers[node].num_examples)
-                    taken.append(replace(self._times[node], flops=flops, bytes_up=sent))
-        if self.report.simulated_seconds is not None:
-            self.report.simulated_seconds += max((time.seconds for time in taken), default=0.0)
-        if not answers:
-            return None
-        # Sorted by client, since a sum's bits depend on its order.
-        nodes = sorted(answers, key=lambda node: self.clients[node].partition_id)
-        self.report.evaluations = {self.clients[node].partition_id: answers[node] for node in nodes}
-        ordered = list(self.report.evaluations.values())
-        total = sum(answer.num_examples for answer in ordered)
-        accuracy = sum(answer.num_examples * answer.accuracy for answer in ordered) / total
-        loss = sum(answer.num_examples * answer.loss for answer in ordered) / total
-        return MetricRecord({"accuracy": accuracy, "loss": loss, "num-examples": total})
+        """Return the clients' example-weighted accuracy and loss; None where clients do not evaluate."""
+        return None if self._evaluation is None else self._evaluation.collect(replies, self._model_of)
 
     def initial(self, parameters: Parameters) -> Parameters:
         """Return what round 1 starts from, given the initial model."""
@@ -244,17 +210,9 @@ class SubmodelStrategy(Strategy):
         """Return what a node's local training takes by the clock."""
         return clock.training(self.clients[node], order, flops)
 
-    def _reachable(self, nodes: Iterable[int]) -> list[int]:
-        """Return those of the nodes that are known, sorted by client; remembered while the nodes stay the same."""
-        now = nodes if isinstance(nodes, range) else list(nodes)
-        if now != self._known[0]:
-            known = [node for node in now if node in self.clients]
-            self._known = now, sorted(known, key=lambda node: self.clients[node].partition_id)
-        return self._known[1]
-
     def _place(self, server_round: int, nodes: Iterable[int]) -> dict[int, Placement]:
         """Return the round's clients with what each of them trains."""
-        sampled = sample(self.config, server_round, self._reachable(nodes))
+        sampled = sample(self.config, server_round, self._reachable.among(nodes, self.clients))
         placements = self.rule.place(server_round, [self.clients[node] for node in sampled])
         return dict(zip(sampled, placements, strict=True))
 
@@ -262,9 +220,7 @@ class SubmodelStrategy(Strategy):
         """Tell whether the clock has the node's reply come after the deadline, and note it."""
         if self.clock is None or not self.clock.is_late(self._times[node]):
             return False
-        self.report.late += 1
-        if self.report.late <= SHOWN:
-            self.report.reasons.append(f"{self._name(node)}: {self.clock.late_words(self._times[node])}")
+        self.report.add_late(f"{self._name(node)}: {self.clock.late_words(self._times[node])}")
         return True
 
     def _order(self, server_round: int, node: int, placement: Placement) -> TrainOrder:
@@ -279,12 +235,8 @@ class SubmodelStrategy(Strategy):
         )
 
     def _part(self, node: int, placement: Placement) -> Parameters:
-        """Return what a node trains of its model, cut out once for all that train the same: read it, do not write."""
-        model, units = self._model_of(node), placement.assignment.digest()
-        if (id(model), units) not in self._cuts:
-            # The model is kept beside what was cut of it: what is gone may leave its id to another.
-            self._cuts[id(model), units] = model, extract(model, placement.assignment)
-        return self._cuts[id(model), units][1]
+        """Return what a node trains of its model: to be read, not written."""
+        return self._parts.cut(self._model_of(node), placement.assignment)
 
     def _accept(self, server_round: int, message: Message, node: int, accepted: Container[int]) -> TrainReply:
         if node not in self._placed:
@@ -311,12 +263,11 @@ class SubmodelStrategy(Strategy):
     def _refuse(self, server_round: int, node: int, reason: str) -> None:
         self._informed.discard(node)
         name = self._name(node)
-        self.report.refused += 1
-        self.report.reasons.append(f"{name}: {reason}")
+        self.report.add_refused(f"{name}: {reason}")
         log.warning("round %d: refused the reply of %s: %s", server_round, name, reason)
 
     def _name(self, node: int) -> str:
-        return f"client {self.clients[node].partition_id}" if node in self.clients else f"node {node}"
+        return node_name(node, self.clients)
 
     def _begin(self) -> None:
         """Get ready for a round's updates."""

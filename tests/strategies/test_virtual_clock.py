@@ -13,7 +13,7 @@ from fl_sparse.wire import array_record, content_of_evaluation, wire_bytes
 from server.flower_private import number_message
 from strategies.deadline import check_deadline
 from strategies.registry import assignment_rule
-from strategies.submodel import SHOWN
+from strategies.round_report import SHOWN
 from strategies.virtual_clock import ClientTime, VirtualClock
 from tests.strategies.cohort_of_five import (
     AVERAGING,

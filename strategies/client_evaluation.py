@@ -1,0 +1,95 @@
+"""Clients evaluate the whole model: what goes out, what comes back, what it costs, and what it comes to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from flwr.app import Message, MessageType, MetricRecord, RecordDict
+
+from fl_sparse.exchange import ClientDescription, EvaluationReply, Parameters
+from fl_sparse.flops import forward_flops
+from fl_sparse.wire import read_evaluation
+from strategies.round_report import RoundReport, node_name
+from strategies.virtual_clock import ClientTime, VirtualClock
+
+log = logging.getLogger("fl_sparse.strategy")
+
+
+class ClientEvaluation:
+    """One evaluation by the clients.
+
+    Parameters
+    ----------
+    server_round
+        The round whose model is evaluated.
+    clients
+        Node id -> description, of all clients.
+    report
+        The round's report; bytes, simulated seconds and answers are added to it.
+    clock
+        The run's virtual clock, None without one.
+    bytes_of
+        What a message counts for.
+    """
+
+    def __init__(
+        self,
+        server_round: int,
+        clients: Mapping[int, ClientDescription],
+        report: RoundReport,
+        clock: VirtualClock | None,
+        bytes_of: Callable[[RecordDict], int],
+    ) -> None:
+        self._round = server_round
+        self._clients = clients
+        self._report = report
+        self._clock = clock
+        self._bytes_of = bytes_of
+        self._times: dict[int, ClientTime] = {}
+
+    def question(self, node: int, content: RecordDict) -> Message:
+        """Return the message that asks a node to evaluate, and count it."""
+        down = self._bytes_of(content)
+        self._report.bytes_down += down
+        if self._clock is not None:
+            self._times[node] = self._clock.time(self._clients[node].partition_id, bytes_down=down)
+        return Message(content, node, MessageType.EVALUATE, group_id=str(self._round))
+
+    def collect(self, replies: Iterable[Message], model_of: Callable[[int], Parameters]) -> MetricRecord | None:
+        """Return the clients' example-weighted accuracy and loss, None without an answer.
+
+        ``model_of`` gives the parameters that a node evaluates.
+        """
+        answers: dict[int, EvaluationReply] = {}
+        taken: list[ClientTime] = []
+        for message in replies:
+            if message.has_error():
+                log.warning("round %d: a client failed to evaluate: %s", self._round, message.error.reason)
+                continue
+            sent = self._bytes_of(message.content)
+            self._report.bytes_up += sent
+            node = message.metadata.src_node_id
+            try:
+                answers[node] = read_evaluation(message.content, round_number=self._round)
+            except ValueError as error:
+                name = node_name(node, self._clients)
+                log.warning("round %d: refused the evaluation of %s: %s", self._round, name, error)
+            else:
+                if node in self._times:
+                    shapes = {name: values.shape for name, values in model_of(node).items()}
+                    flops = forward_flops(shapes, answers[node].num_examples)
+                    taken.append(replace(self._times[node], flops=flops, bytes_up=sent))
+        if self._report.simulated_seconds is not None:
+            self._report.simulated_seconds += max((time.seconds for time in taken), default=0.0)
+        if not answers:
+            return None
+        # Sorted by client, since a sum's bits depend on its order.
+        nodes = sorted(answers, key=lambda node: self._clients[node].partition_id)
+        self._report.evaluations = {self._clients[node].partition_id: answers[node] for node in nodes}
+        ordered = list(self._report.evaluations.values())
+        total = sum(answer.num_examples for answer in ordered)
+        accuracy = sum(answer.num_examples * answer.accuracy for answer in ordered) / total
+        loss = sum(answer.num_examples * answer.loss for answer in ordered) / total
+        return MetricRecord({"accuracy": accuracy, "loss": loss, "num-examples": total})
