@@ -167,4 +167,7 @@ def _widths(order: TrainOrder, data: LocalData) -> NDArray[np.int64]:
 
 def _padded(batches: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     width = max(rows.shape[1] for rows in batches)
-    return np.stack([np.pad(rows, ((0, 0), (0, width - rows.shape[1])), constant_values=-1) for rows in batches])
+    padded = np.full((len(batches), len(batches[0]), width), -1, dtype=np.int64)
+    for target, rows in zip(padded, batches, strict=True):
+        target[:, : rows.shape[1]] = rows
+    return padded

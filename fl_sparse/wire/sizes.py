@@ -112,17 +112,17 @@ def _list_bytes(values: list[Any]) -> int:
         return 0
     if isinstance(values[0], str | bytes):
         return sum(_text_bytes(value) for value in values)
+    if isinstance(values[0], float):  # a list's values are of one type
+        return _nested(8 * len(values))
     unsigned = any(isinstance(value, int) and value > MAX_SINT64 for value in values)
     return _nested(sum(_number_bytes(value, unsigned=unsigned) for value in values))
 
 
-def _number_bytes(value: bool | int | float, *, unsigned: bool) -> int:
+def _number_bytes(value: bool | int, *, unsigned: bool) -> int:
     if isinstance(value, bool):
         return 1
-    if isinstance(value, int):
-        # sint64 is written in zigzag: 0, -1, 1, -2 ... as 0, 1, 2, 3 ...
-        return _varint_bytes(value if unsigned else (value << 1) ^ (value >> 63))
-    return 8
+    # sint64 is written in zigzag: 0, -1, 1, -2 ... as 0, 1, 2, 3 ...
+    return _varint_bytes(value if unsigned else (value << 1) ^ (value >> 63))
 
 
 def _text_bytes(text: str | bytes) -> int:
