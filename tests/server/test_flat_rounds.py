@@ -109,7 +109,12 @@ def test_a_rounds_kernels_do_not_grow_with_its_clients() -> None:
         federation.round()
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
             federation.round()
-        return sum(event.count for event in profile.key_averages() if event.key.startswith("aten::"))
+        # A tensor made around a client's NumPy array launches nothing.
+        return sum(
+            event.count
+            for event in profile.key_averages()
+            if event.key.startswith("aten::") and event.key != "aten::lift_fresh"
+        )
 
     assert launched(40) == launched(4)
 
