@@ -21,12 +21,24 @@ from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
 from fl_sparse.exchange import Parameters, TrainOrder, TrainReply
 from fl_sparse.own_models import joined, separated
+from strategies.assignment import check_untaken
 from strategies.fedavg import FedAvg
 from strategies.submodel import SubmodelStrategy
 from strategies.virtual_clock import ClientTime, VirtualClock
 
 COPIES = 4
 """Of every model: before and after a round, and a checkpoint's tensors and its file while it is written."""
+
+UNTAKEN = (
+    "server-optimizer",
+    "server-learning-rate",
+    "update-format",
+    "bias-updates",
+    "optimizer-state",
+    "round-deadline",
+    "init",
+)
+"""Keys that only make sense where something is exchanged."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +54,7 @@ class Alone(FedAvg):
         InputError
             For what only makes sense where something is exchanged.
         """
-        unmet = {
-            "server-optimizer": (config.server_optimizer, "average"),
-            "server-learning-rate": (config.server_learning_rate, 0.0),
-            "update-format": (config.update_format, "float32"),
-            "bias-updates": (config.bias_updates, "aggregate"),
-            "optimizer-state": (config.optimizer_state, "fresh"),
-            "round-deadline": (config.round_deadline, 0.0),
-            "init": (config.init, "uniform"),
-        }
-        for key, (value, expected) in unmet.items():
-            if value != expected:
-                raise InputError(
-                    f"{key} = {value!r}: clients exchange nothing under strategy 'alone'; expected {expected!r}"
-                )
+        check_untaken(config, UNTAKEN, "clients exchange nothing under strategy 'alone'")
         return super().from_config(config)
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol, Self
 
 import numpy as np
 
-from fl_sparse.config import RunConfig
+from fl_sparse.config import RunConfig, default_of, to_mapping
 from fl_sparse.errors import InputError
 from fl_sparse.exchange import ClientDescription
 from fl_sparse.subnet import SubnetAssignment
@@ -85,6 +85,20 @@ def prefix(widths: Sequence[int], share: float) -> SubnetAssignment:
 def held_units(width: int, share: float) -> int:
     """Return ⌈share · width⌉: how many units of a layer a client of this capacity holds at most; at least one."""
     return max(1, math.ceil(share * width - ROUNDING))
+
+
+def check_untaken(config: RunConfig, keys: Sequence[str], why: str) -> None:
+    """Refuse keys that have no meaning under a strategy, unless they are at their defaults.
+
+    Raises
+    ------
+    InputError
+        Naming the first such key, and why.
+    """
+    values = to_mapping(config)
+    for key in keys:
+        if values[key] != default_of(key):
+            raise InputError(f"{key} = {values[key]!r}: {why}; expected {default_of(key)!r}")
 
 
 def check_layers(widths: Sequence[int], method: str) -> None:

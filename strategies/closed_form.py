@@ -18,6 +18,7 @@ E. Fanì et al., Accelerating Heterogeneous Federated Learning with Closed-form 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -34,7 +35,7 @@ from fl_sparse.exchange import ClientDescription, Parameters, TrainReply
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.wire import content_of_gram_question, parameters_of, read_gram, wire_bytes
 from fl_sparse.workload import Workload
-from strategies.assignment import Placement, whole_model
+from strategies.assignment import Placement, check_untaken, whole_model
 from strategies.round_report import RoundReport
 from strategies.sampling import drops_out
 from strategies.submodel import SubmodelStrategy
@@ -44,9 +45,12 @@ Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
 Classifier = tuple[NDArray[Any], NDArray[Any]]
 """Weight (C, F) and bias (C,) of a linear classifier."""
 
+UNTAKEN = ("server-optimizer", "server-learning-rate", "update-format", "bias-updates", "round-deadline", "init")
+"""Keys that only make sense where models are trained."""
+
 
 @dataclass(frozen=True)
-class ClosedForm:
+class ClosedForm(ABC):
     """A linear classifier from sums over clients; ``penalty`` is ridge regression's, 0 = chosen on validation."""
 
     options: ClassVar[tuple[str, ...]] = ()
@@ -64,28 +68,16 @@ class ClosedForm:
         InputError
             For what only makes sense where models are trained.
         """
-        unmet = {
-            "server-optimizer": (config.server_optimizer, "average"),
-            "server-learning-rate": (config.server_learning_rate, 0.0),
-            "update-format": (config.update_format, "float32"),
-            "bias-updates": (config.bias_updates, "aggregate"),
-            "round-deadline": (config.round_deadline, 0.0),
-            "init": (config.init, "uniform"),
-        }
-        for key, (value, expected) in unmet.items():
-            if value != expected:
-                raise InputError(
-                    f"{key} = {value!r}: strategy {config.strategy!r} trains no model; expected {expected!r}"
-                )
+        check_untaken(config, UNTAKEN, f"strategy {config.strategy!r} trains no model")
         return cls(config.ridge_penalty)
 
     def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
         """Return the whole of a linear classifier for each client, which any can hold."""
         return [whole_model(())] * len(clients)
 
+    @abstractmethod
     def solve(self, gram: Gram, validation: Labelled | None) -> Classifier:
         """Return the classifier; ``validation`` is None where the server holds no images."""
-        raise NotImplementedError
 
 
 class Ridge(ClosedForm):

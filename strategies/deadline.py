@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from fl_sparse.subnet import SubnetAssignment
 from strategies.assignment import AssignmentRule, Placement
 from strategies.kept_state import kept_moments, trained_parameters
 from strategies.orders import order_workload, train_order
-from strategies.sampling import sample
+from strategies.plan import planned
 from strategies.virtual_clock import ClientTime, VirtualClock
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -42,20 +42,17 @@ def check_deadline(
     """
     clock = VirtualClock.from_config(config)
     if clock is not None and clock.deadline:
-        ordered = sorted(clients, key=lambda client: client.partition_id)
-        clock.check_deadline(config.num_server_rounds, _times(config, clock, rule, ordered, shapes))
+        clock.check_deadline(config.num_server_rounds, _times(config, clock, rule, clients, shapes))
 
 
 def _times(
-    config: RunConfig, clock: VirtualClock, rule: AssignmentRule, clients: Sequence[ClientDescription], shapes: Shapes
+    config: RunConfig, clock: VirtualClock, rule: AssignmentRule, clients: Iterable[ClientDescription], shapes: Shapes
 ) -> Iterator[tuple[int, ClientTime]]:
     known: set[tuple[object, ...]] = set()
-    for number in range(1, config.num_server_rounds + 1):
-        asked = sample(config, number, clients)
-        for client, placement in zip(asked, rule.place(number, asked), strict=True):
-            time = _time(config, clock, number, client, placement, shapes, known)
-            if time is not None:
-                yield client.partition_id, time
+    for number, client, placement in planned(config, rule, clients):
+        time = _time(config, clock, number, client, placement, shapes, known)
+        if time is not None:
+            yield client.partition_id, time
 
 
 def _time(

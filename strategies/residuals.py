@@ -9,7 +9,8 @@ from fl_sparse.errors import InputError
 from fl_sparse.exchange import ClientDescription
 from fl_sparse.subnet import SubnetAssignment
 from strategies.assignment import AssignmentRule
-from strategies.sampling import drops_out, sample
+from strategies.plan import planned
+from strategies.sampling import drops_out
 
 
 class ResidualRounds:
@@ -54,13 +55,11 @@ def check_error_feedback(config: RunConfig, rule: AssignmentRule, clients: Itera
     """
     if not config.error_feedback:
         return
-    known, ordered = ResidualRounds(), sorted(clients, key=lambda client: client.partition_id)
-    for number in range(1, config.num_server_rounds + 1):
-        asked = sample(config, number, ordered)
-        for client, placement in zip(asked, rule.place(number, asked), strict=True):
-            silent = drops_out(config, number, client.partition_id)
-            if not silent and known.accept(client.partition_id, number, placement.assignment):
-                return
+    known = ResidualRounds()
+    for number, client, placement in planned(config, rule, clients):
+        silent = drops_out(config, number, client.partition_id)
+        if not silent and known.accept(client.partition_id, number, placement.assignment):
+            return
     raise InputError(
         f"error-feedback = True: strategy {config.strategy!r} has no client train the units of its last update again "
         f"in any of {config.num_server_rounds} rounds, so that nothing it keeps could be added; expected false"
