@@ -12,22 +12,19 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 
 from experiments.bench.child import Ended, run_child
+from experiments.bench.orders import subnet_order
 from experiments.bench.results import Comparison, Measurement, SuiteResult, measured
 from experiments.bench.settings import Settings
 from experiments.bench.timing import Timing
 from fl_sparse.config import from_mapping, to_mapping
 from fl_sparse.data.sources import load_images
 from fl_sparse.encoder import encoder_spec
-from fl_sparse.exchange import TrainOrder
 from fl_sparse.features import Features, feature_key, stored_features
 from fl_sparse.masks.spec import MaskSpec
-from fl_sparse.mlp import MLPSpec, init_parameters
+from fl_sparse.mlp import MLPSpec
 from fl_sparse.shard.build import build_shard
 from fl_sparse.shard.file import save_shard
-from fl_sparse.subnet import extract, subnet_scales
-from fl_sparse.training.optimizers import OptimizerSpec
 from fl_sparse.wire import content_of_order, refusal_of
-from strategies.ist import draw_subnets
 
 CAVEATS = (
     "second run: a new process whose store holds the first run's features; from after the imports to the start of "
@@ -137,23 +134,7 @@ def _device_files(
     settings = folder / "settings.json"
     node = {"partition-id": 0, "shard": str(shard)}
     settings.write_text(json.dumps({"run-config": to_mapping(config), "node-config": node}), encoding="utf-8")
-    mlp = MLPSpec(width, widths, 10)
-    subnet = draw_subnets(widths, 4, draw=0, seed=0)[0]
-    order = TrainOrder(
-        round=1,
-        subnet=0,
-        parameters=extract(init_parameters(mlp, 0), subnet),
-        scales=subnet_scales(subnet, widths, "mean"),
-        activation="relu",
-        normalization="none",
-        optimizer=OptimizerSpec("adam", 1e-3),
-        first_step=0,
-        local_steps=20,
-        batch_size=64,
-        seed=0,
-        standardizer=None,
-        expects_standardizer=False,
-    )
+    order = subnet_order(MLPSpec(width, widths, 10), 4, 1, expects_standardizer=False)
     message = folder / "order.bin"
     message.write_bytes(recorddict_to_proto(content_of_order(order)).SerializeToString())
     return settings, message, folder / "reply.bin"

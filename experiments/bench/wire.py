@@ -11,16 +11,14 @@ from flwr.app import RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 
+from experiments.bench.orders import subnet_order
 from experiments.bench.results import Comparison, Measurement, SuiteResult, compared, measured
 from experiments.bench.settings import Settings
 from experiments.bench.timing import interleaved, ratio
 from fl_sparse.exchange import TrainOrder, TrainReply
 from fl_sparse.features.moments import Standardizer
-from fl_sparse.mlp import MLPSpec, init_parameters
-from fl_sparse.subnet import extract, subnet_scales
-from fl_sparse.training.optimizers import OptimizerSpec
+from fl_sparse.mlp import MLPSpec
 from fl_sparse.wire import content_of_order, content_of_reply, parameters_of, read_order, read_reply, wire_bytes
-from strategies.ist import draw_subnets
 
 CAVEATS = (
     "bytes are counted as Flower deflates a message's objects; the envelope, about 100 bytes, is left out",
@@ -60,22 +58,7 @@ def run(settings: Settings) -> SuiteResult:
 
 
 def _exchange(spec: MLPSpec, count: int) -> tuple[TrainOrder, TrainReply]:
-    subnet = draw_subnets(spec.hidden_widths, count, draw=0, seed=0)[0]
-    order = TrainOrder(
-        round=100,
-        subnet=0,
-        parameters=extract(init_parameters(spec, 0), subnet),
-        scales=subnet_scales(subnet, spec.hidden_widths, "mean"),
-        activation="relu",
-        normalization="none",
-        optimizer=OptimizerSpec("adam", 1e-3),
-        first_step=1980,
-        local_steps=20,
-        batch_size=64,
-        seed=0,
-        standardizer=None,
-        expects_standardizer=True,
-    )
+    order = subnet_order(spec, count, 100, expects_standardizer=True)
     return order, TrainReply(100, 0, order.parameters, 1000, 1.25)
 
 
