@@ -1,4 +1,4 @@
-"""The rounds: draw, train, put together, evaluate, write; from round 0's question to the summary.
+"""A run's rounds, from round 0's question to the summary: start, go on, write.
 
 Flower's own ``Strategy.start`` has neither a first round to start from nor checkpoints, so the loop is here; the
 strategy's methods and the grid are Flower's.
@@ -11,19 +11,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import numpy as np
-from flwr.app import ConfigRecord, MetricRecord
 from flwr.serverapp import Grid
 
 from fl_sparse.config import RunConfig
 from fl_sparse.data.partition_picture import draw_partition
 from fl_sparse.errors import InputError
-from fl_sparse.evaluation import Score
 from fl_sparse.exchange import ClientDescription, Parameters
 from fl_sparse.federation import HeldOut
 from fl_sparse.memory import available_memory
 from fl_sparse.mlp import MLPSpec, init_parameters
-from fl_sparse.wire import array_record, parameters_of
 from server.accounting import cost_entries
 from server.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from server.client_accuracy import ClientAccuracy, by_client, summary_entries
@@ -31,17 +27,16 @@ from server.client_table import ClientTable, client_table, write_clients
 from server.evaluation import Examination, examination, score_entries
 from server.in_process_grid import InProcessGrid
 from server.model_files import write_models
+from server.one_round import play_round
 from server.picture import draw_accuracy
 from server.question import Answers, ask_nodes, federation_standardizer, wait_for_nodes
 from server.records import RoundRecord, chosen_record, summarize
 from server.ridge_start import ridge_start
 from server.run_folder import RunFolder, read_records, rewrite_records, write_record, write_summary
-from server.timed import Timed
 from strategies.deadline import check_deadline
 from strategies.memory import check_round_memory
 from strategies.registry import assignment_rule, effective, flower_strategy
 from strategies.residuals import check_error_feedback
-from strategies.submodel import SubmodelStrategy
 from strategies.virtual_clock import VirtualClock
 
 
@@ -145,7 +140,7 @@ def run_rounds(
     watcher.round(records[-1], config.num_server_rounds)
     write_seconds = 0.0
     for number in range(state.round + 1, config.num_server_rounds + 1):
-        parameters, record, found = _round(
+        parameters, record, found = play_round(
             grid, config, strategy, clients, state.parameters, examine, number, write_seconds
         )
         began = time.perf_counter()
@@ -226,69 +221,6 @@ def _first_round(
         **score_entries(scores),
     )
     return record, by_client(0, clients, scores, {})
-
-
-def _round(
-    grid: Grid,
-    config: RunConfig,
-    strategy: SubmodelStrategy,
-    clients: ClientTable,
-    parameters: Parameters,
-    examine: Examination | None,
-    number: int,
-    write_seconds: float,
-) -> tuple[Parameters, RoundRecord, ClientAccuracy | None]:
-    times = [time.perf_counter()]
-    arrays, nothing = array_record(parameters), ConfigRecord()
-    messages = list(strategy.configure_train(number, arrays, nothing, grid))
-    times.append(time.perf_counter())
-    replies = Timed(lambda: grid.send_and_receive(messages, timeout=config.reply_timeout) if messages else ())
-    aggregated, _ = strategy.aggregate_train(number, replies)
-    # In-process, clients train while the server adds up; what was spent waiting for replies counts as training.
-    times.append(times[-1] + replies.seconds)
-    arrays = arrays if aggregated is None else aggregated
-    parameters = parameters_of(arrays)
-    times.append(time.perf_counter())
-    scores: Mapping[str, Score] = {}
-    opinion: MetricRecord | None = None
-    if number % config.evaluate_every == 0 or number == config.num_server_rounds:
-        questions = list(strategy.configure_evaluate(number, arrays, nothing, grid))
-        opinions = list(grid.send_and_receive(questions, timeout=config.reply_timeout)) if questions else []
-        scores = {} if examine is None else examine(parameters)
-        opinion = strategy.aggregate_evaluate(number, opinions)
-    times.append(time.perf_counter())
-    report = strategy.report
-    phases = np.diff(times).tolist()
-    record = RoundRecord(
-        round=number,
-        train_loss=report.train_loss,
-        bytes_down=report.bytes_down,
-        bytes_up=report.bytes_up,
-        flops_per_client=report.flops_per_client,
-        flops_by_layer=report.flops_by_layer,
-        weights_held=report.weights_held,
-        weights_held_max=report.weights_held_max,
-        weights_active=report.weights_active,
-        asked=report.asked,
-        answered=report.answered,
-        refused=report.refused,
-        lost=report.lost,
-        late=report.late,
-        simulated_seconds=report.simulated_seconds,
-        reasons=tuple(report.reasons),
-        # Writing is known only after the record: this is the round before's.
-        seconds=dict(zip(("configure", "train", "aggregate", "evaluate"), phases, strict=True))
-        | {"write": write_seconds},
-        **score_entries(scores),
-        **_opinion(opinion),
-    )
-    return parameters, record, by_client(number, clients, scores, report.evaluations)
-
-
-def _opinion(metrics: MetricRecord | None) -> dict[str, Any]:
-    if metrics is None:
-        return {}
-    return {"clients_accuracy": metrics["accuracy"], "clients_loss": metrics["loss"]}
 
 
 def _finish(
