@@ -22,6 +22,7 @@ from fl_sparse.masks.spec import MAX_RATIO, RULES, SCHEDULES, SHARERS
 from fl_sparse.mlp import ACTIVATIONS, NORMALIZATIONS
 from fl_sparse.quantization import UPDATE_FORMATS
 from fl_sparse.subnet.assignment import SCALE_RULES
+from fl_sparse.training.absent_classes import ABSENT_CLASSES
 from fl_sparse.training.optimizers import OPTIMIZERS
 
 INITS = ("uniform", "ridge")
@@ -99,6 +100,9 @@ class RunConfig:
     momentum: float = _key(0.0, "momentum of SGD")
     optimizer_state: str = _key(
         "fresh", "clients' moments: anew each round, or kept by the server and sent along", OPTIMIZER_STATES
+    )
+    absent_classes: str = _key(
+        "trained", "logits of classes that a client lacks; HeteroFL's masked loss is 'zeroed'", ABSENT_CLASSES
     )
     proximal: float = _key(0.0, "FedProx's mu: pull towards the weights received")
     update_format: str = _key("float32", "how clients' updates travel up, under any strategy", UPDATE_FORMATS)

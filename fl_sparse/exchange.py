@@ -75,6 +75,9 @@ class TrainOrder:
     """Ordered dropout: each step draws one of these and trains that many first units of each hidden layer; () = all."""
     self_distillation: bool = False
     """Ordered dropout: whether the prefix learns from all that was received, which learns from the labels."""
+    absent_classes: str = "trained"
+    """What becomes of the logits of classes that the client lacks (`fl_sparse.training.absent_classes`). Unless they
+    are trained, the reply says which it holds."""
     update: UpdateEncoding = UpdateEncoding()
     moments: OptimizerMoments = field(default_factory=dict)
     """What the optimiser goes on from; the reply then carries its moments, too. Empty: a fresh optimiser, not kept."""
@@ -105,3 +108,6 @@ class TrainReply:
     """Mean over the local steps of the batches' mean cross-entropy."""
     moments: OptimizerMoments = field(default_factory=dict)
     """The optimiser's after the last step, if the order carried some."""
+    classes: tuple[int, ...] | None = None
+    """The numbers of the classes that the client holds, ascending, if the order asked; its output rows of others do not
+    count."""

@@ -18,6 +18,7 @@ from fl_sparse.draws import Purpose, generator
 from fl_sparse.exchange import TrainOrder, TrainReply
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.mlp import MLPSpec
+from fl_sparse.training.absent_classes import AbsentClasses
 from fl_sparse.training.batches import batch_rows
 from fl_sparse.training.descent import OptimizerState
 from fl_sparse.training.namespace import Namespace
@@ -83,7 +84,7 @@ def _parts(orders: Sequence[TrainOrder], positions: Sequence[int], namespace: Na
 def _stacking_key(order: TrainOrder, data: LocalData) -> Any:
     shapes = tuple((name, values.shape) for name, values in sorted(order.parameters.items()))
     ordered = bool(order.prefixes), order.self_distillation
-    alike = order.activation, order.normalization, order.optimizer, order.local_steps
+    alike = order.activation, order.normalization, order.optimizer, order.local_steps, order.absent_classes
     return shapes, alike, ordered, bool(order.moments), id(data.features), id(data.standardizer)
 
 
@@ -93,6 +94,8 @@ def _train_group(orders: Sequence[TrainOrder], data: Sequence[LocalData], namesp
     stacked = {name: [order.parameters[name] for order in orders] for name in first.parameters}
     scales = tuple(np.array(layer, dtype=np.float32) for layer in zip(*(order.scales for order in orders), strict=True))
     labels = np.tile(data[0].labels, data[0].num_views) if data[0].num_views > 1 else data[0].labels
+    spec = MLPSpec.of_parameters(first.parameters, activation=first.activation, normalization=first.normalization)
+    classes = _classes(data) if first.absent_classes != "trained" else None
     result = train_stack(
         stacked,
         scales,
@@ -100,10 +103,11 @@ def _train_group(orders: Sequence[TrainOrder], data: Sequence[LocalData], namesp
         labels,
         batches,
         optimizer=first.optimizer,
-        spec=MLPSpec.of_parameters(first.parameters, activation=first.activation, normalization=first.normalization),
+        spec=spec,
         namespace=namespace,
         standardizer=data[0].standardizer,
         ordered=_ordered(orders, data) if first.prefixes else None,
+        absent=None if classes is None else _absent(classes, spec.num_classes, first.absent_classes),
         state=_state(orders) if first.moments else None,
         keep_state=bool(first.moments),
     )
@@ -118,9 +122,19 @@ def _train_group(orders: Sequence[TrainOrder], data: Sequence[LocalData], namesp
             moments={
                 moment: {name: values[position] for name, values in held.items()} for moment, held in kept.items()
             },
+            classes=None if classes is None else tuple(classes[position].tolist()),
         )
         for position, (order, held) in enumerate(zip(orders, data, strict=True))
     ]
+
+
+def _classes(data: Sequence[LocalData]) -> list[NDArray[np.int64]]:
+    """Return the classes that each client holds, ascending: of all its examples, whichever the round's batches are."""
+    return [np.unique(held.labels[held.rows]) for held in data]
+
+
+def _absent(classes: Sequence[NDArray[np.int64]], num_classes: int, rule: str) -> AbsentClasses:
+    return AbsentClasses(np.stack([np.isin(np.arange(num_classes), own) for own in classes]), rule)
 
 
 def _state(orders: Sequence[TrainOrder]) -> OptimizerState:

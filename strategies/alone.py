@@ -37,6 +37,7 @@ UNTAKEN = (
     "optimizer-state",
     "round-deadline",
     "init",
+    "absent-classes",
 )
 """Keys that only make sense where something is exchanged."""
 

@@ -45,7 +45,15 @@ Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
 Classifier = tuple[NDArray[Any], NDArray[Any]]
 """Weight (C, F) and bias (C,) of a linear classifier."""
 
-UNTAKEN = ("server-optimizer", "server-learning-rate", "update-format", "bias-updates", "round-deadline", "init")
+UNTAKEN = (
+    "server-optimizer",
+    "server-learning-rate",
+    "update-format",
+    "bias-updates",
+    "round-deadline",
+    "init",
+    "absent-classes",
+)
 """Keys that only make sense where models are trained."""
 
 

@@ -7,8 +7,9 @@ level p), here its capacity.
 - θ_j becomes the plain mean over the clients that hold it: one client, one vote.
 - The paper's Scaler multiplies what a hidden layer computes by 1/r_k before its activation. With ReLU, and r_k the
   share of units held, that is ``scale = mean``: a positive factor passes through ReLU to the next layer's input.
-- Not here: the masked cross-entropy for label-skewed clients. It zeroes the logits of classes that a client lacks, in
-  the loss and in the average, so index sets would have to reach the output layer; every client counts for all classes.
+- The paper's masked cross-entropy for label-skewed clients is ``absent-classes = zeroed``, an option of all methods
+  that average: a client's loss has zero for the logits of classes that it lacks, and the server averages an output row
+  over the clients that hold its class. By default, every client counts for all classes.
 
 References
 ----------

@@ -40,6 +40,7 @@ def train_order(
         expects_standardizer=expects_standardizer,
         prefixes=placement.prefixes,
         self_distillation=config.self_distillation,
+        absent_classes=config.absent_classes,
         update=UpdateEncoding(config.update_format, config.error_feedback, residual_round),
     )
 
@@ -49,7 +50,7 @@ def evaluation_order(order: TrainOrder, standardizer: Standardizer | None) -> Tr
 
     A node that never trained, or lost its state, has none: an evaluation stands by itself.
     """
-    return replace(order, standardizer=standardizer, update=UpdateEncoding())
+    return replace(order, standardizer=standardizer, update=UpdateEncoding(), absent_classes="trained")
 
 
 def order_workload(order: TrainOrder, num_examples: int) -> Workload:

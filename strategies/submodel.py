@@ -9,6 +9,7 @@ import logging
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 
+import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
@@ -250,6 +251,7 @@ class SubmodelStrategy(Strategy):
             shapes=self._shapes[node],
             update_format=self.config.update_format,
             moments=tuple(self.kept.moments),
+            says_classes=self.config.absent_classes != "trained",
         )
         assignment = self._placed[node].assignment
         if self.config.update_format != "float32":
@@ -277,7 +279,8 @@ class SubmodelStrategy(Strategy):
         """Take an update; they come sorted by client."""
         placement = self._placed[node]
         weight = reply.num_examples if placement.by_examples else 1.0
-        update = SubnetUpdate(placement.assignment, reply.parameters, weight)
+        outputs = None if reply.classes is None else np.array(reply.classes, dtype=np.int64)
+        update = SubnetUpdate(placement.assignment, reply.parameters, weight, outputs)
         self._sums.add(update)
         self._state_sums.add(update, reply.moments)
 

@@ -56,7 +56,8 @@ class VirtualClock:
         """Return the time of a client's local training, before it starts: a reply's size follows from the order.
 
         The standardizer, 2F numbers that a node gets once, is left out: whether a message carries it depends on what
-        has been restarted, and the clock must not. So does which residual applies.
+        has been restarted, and the clock must not. So does which residual applies. Of the classes that a reply has to
+        say, one is counted: how many there are is known when it is there, and then its own size counts.
         """
         kept = replace(order, standardizer=None, update=replace(order.update, residual_round=0))
         shapes = {name: values.shape for name, values in order.parameters.items()}
@@ -65,7 +66,8 @@ class VirtualClock:
             name: np.broadcast_to(dtype.type(0), shape)
             for name, (dtype, shape) in layout(shapes, order.update.format).items()
         }
-        reply = TrainReply(order.round, order.subnet, update, client.num_examples, 1.0, order.moments)
+        classes = None if order.absent_classes == "trained" else (0,)
+        reply = TrainReply(order.round, order.subnet, update, client.num_examples, 1.0, order.moments, classes)
         return self.time(
             client.partition_id,
             bytes_down=wire_bytes(content_of_order(kept)),

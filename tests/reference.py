@@ -35,8 +35,12 @@ def train(
     batches: np.ndarray,
     optimizer: Any,
     spec: Any,
+    absent: tuple[Sequence[int], float] = ((), 0.0),
 ) -> tuple[dict[str, np.ndarray], float]:
-    """One subnet, one step after another, by autograd and torch.optim in float64; returns parameters and mean loss."""
+    """One subnet, one step after another, by autograd and torch.optim in float64; returns parameters and mean loss.
+
+    ``absent`` names classes and the constant that stands for their logits.
+    """
     tensors = {name: torch.tensor(values, dtype=torch.float64) for name, values in parameters.items()}
     trained = [tensor.requires_grad_() for name, tensor in tensors.items() if not name.startswith("skip.")]
     start = [tensor.detach().clone() for tensor in trained]
@@ -51,7 +55,10 @@ def train(
         if not len(rows):
             continue
         x, y = torch.tensor(features[rows], dtype=torch.float64), torch.tensor(labels[rows])
-        loss = torch.nn.functional.cross_entropy(logits(tensors, x, scales, spec), y)
+        outputs = list(logits(tensors, x, scales, spec).unbind(dim=1))
+        for absence in absent[0]:
+            outputs[absence] = torch.full_like(outputs[absence], absent[1])
+        loss = torch.nn.functional.cross_entropy(torch.stack(outputs, dim=1), y)
         losses.append(loss.item())
         apart = sum(((one - other) ** 2).sum() for one, other in zip(trained, start, strict=True))
         steps.zero_grad()
@@ -103,4 +110,7 @@ def _spread(name: str, shape: tuple[int, ...], update: Any) -> dict[tuple[int, .
     """An update's values by their coordinates in the whole parameter, in row-major order of those it holds."""
     units = [set(part.tolist()) for part in update.assignment.units]
     coordinates = [place for place in np.ndindex(*shape) if held(name, shape, units, place)]
-    return dict(zip(coordinates, update.parameters[name].reshape(-1), strict=True))
+    spread = dict(zip(coordinates, update.parameters[name].reshape(-1), strict=True))
+    if update.outputs is not None and name.startswith("output."):
+        return {place: value for place, value in spread.items() if place[0] in update.outputs.tolist()}
+    return spread

@@ -14,6 +14,7 @@ from fl_sparse.subnet.assignment import SubnetAssignment, Units
 Parameters = Mapping[str, NDArray[np.float32]]
 Mask = NDArray[np.bool_]
 
+OUTPUT_NAMES = ("output.weight", "output.bias")
 CHUNK = 1 << 14
 """Values averaged at a time: their float64 sums stay in the processor's cache."""
 PENDING_BYTES = 64 * 2**20
@@ -22,11 +23,16 @@ PENDING_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class SubnetUpdate:
-    """A client's trained subnet: the units it holds, its parameters, and the weight w_k of its say (its examples)."""
+    """A client's trained subnet: the units it holds, its parameters, and the weight w_k of its say (its examples).
+
+    ``outputs``, int64, sorted, names the output units that the client holds: its values of other units' weights and
+    biases do not count. None means all.
+    """
 
     assignment: SubnetAssignment = field(repr=False)
     parameters: Parameters = field(repr=False)
     weight: float
+    outputs: Units | None = field(default=None, repr=False)
 
 
 def reassemble(
@@ -143,6 +149,8 @@ def _holders(
         values = update.parameters[name]
         if values.shape != expected:
             raise ValueError(f"{name} is of shape {values.shape}; its subnet's is {expected}")
+        if name in OUTPUT_NAMES and update.outputs is not None and len(update.outputs) != shape[0]:
+            index, values = (update.outputs, *index[1:]), values[update.outputs]
         key = tuple(None if units is None else units.tobytes() for units in index)
         group = groups.setdefault(key, _Holders(index))
         group.values.append(values)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.mlp import SKIP_NAMES, MLPSpec
+from fl_sparse.training.absent_classes import AbsentClasses, LogitMask
 from fl_sparse.training.cross_entropy import CrossEntropy
 from fl_sparse.training.descent import GradientDescent, OptimizerState, PlainDescent, moment_names
 from fl_sparse.training.namespace import Namespace
@@ -60,6 +61,7 @@ def train_stack(
     namespace: Namespace,
     standardizer: Standardizer | None = None,
     ordered: OrderedDropout | None = None,
+    absent: AbsentClasses | None = None,
     state: OptimizerState | None = None,
     keep_state: bool = False,
 ) -> TrainResult:
@@ -89,6 +91,8 @@ def train_stack(
         Applied to each batch as it is gathered, if given.
     ordered
         Which units take part in each step; None means all. Not with LayerNorm.
+    absent
+        Which classes' logits take no part in the loss; None means that all take part.
     state
         Where the optimisers continue; fresh if None.
     keep_state
@@ -127,6 +131,7 @@ def train_stack(
             [scale if np.ndim(scale) == 0 else scale[some] for scale in scales],
             taken[some],
             None if ordered is None else ordered.part(some),
+            None if absent is None else absent.part(some),
             optimizer=optimizer,
             spec=spec,
             namespace=namespace,
@@ -162,6 +167,7 @@ def _train_part(
     scales: Sequence[Any],
     taken: NDArray[np.int64],
     ordered: OrderedDropout | None,
+    absent: AbsentClasses | None,
     *,
     optimizer: OptimizerSpec,
     spec: MLPSpec,
@@ -194,11 +200,16 @@ def _train_part(
         whole_rows, objective_kind, data = data.valid.shape[2], SelfDistillation, data.twice()
     network = StackedMLP(namespace, spec, arrays, scales, data.valid.shape[2])
     objective = objective_kind(namespace, data.labels, data.valid, spec.num_classes)
+    mask = None if absent is None else LogitMask(namespace, absent)
     batch = BatchReader(namespace, data)
     for step, moves in enumerate(active):
         still = _Still(namespace, moves, moving)
         logits = network.forward(batch.read(step), [layer[step] for layer in masks] or None, whole_rows)
-        network.backward(objective.gradient(logits, step), descent)
+        if mask is None:
+            gradient = objective.gradient(logits, step)
+        else:
+            gradient = mask.still(objective.gradient(mask.cover(logits), step))
+        network.backward(gradient, descent)
         descent.finish(step)
         still.restore()
     for array, host in returned:

@@ -22,6 +22,7 @@ from fl_sparse.features.moments import Moments, Standardizer
 from fl_sparse.quantization import Layout, decode, layout
 from fl_sparse.training.optimizers import OptimizerSpec
 from fl_sparse.wire.arrays import array_record, finite, parameters_of, record_of
+from fl_sparse.wire.held_classes import CLASSES, held_classes
 from fl_sparse.wire.moments import moment_shapes, split_moments, with_moments
 from fl_sparse.wire.order_settings import order_settings
 
@@ -99,6 +100,8 @@ def content_of_order(order: TrainOrder) -> RecordDict:
         config["update-format"] = order.update.format
         config["error-feedback"] = order.update.error_feedback
         config["residual-round"] = order.update.residual_round
+    if order.absent_classes != "trained":
+        config["absent-classes"] = order.absent_classes
     if order.moments:
         config["steps-taken"] = order.steps_taken
     if order.standardizer is not None:
@@ -142,6 +145,7 @@ def read_order(content: RecordDict) -> TrainOrder:
             config.get("residual-round", 0),
         ),
         moments=moments,
+        absent_classes=config.get("absent-classes", "trained"),
         steps_taken=config.get("steps-taken", 0),
     )
 
@@ -170,6 +174,8 @@ def content_of_reply(reply: TrainReply) -> RecordDict:
     metrics = MetricRecord(
         {"round": reply.round, "subnet": reply.subnet, "num-examples": reply.num_examples, "loss": float(reply.loss)}
     )
+    if reply.classes is not None:
+        metrics[CLASSES] = list(reply.classes)
     return RecordDict({ARRAYS: array_record(with_moments(reply.parameters, reply.moments)), METRICS: metrics})
 
 
@@ -181,6 +187,7 @@ def read_reply(
     shapes: Mapping[str, tuple[int, ...]],
     update_format: str = "float32",
     moments: Sequence[str] = (),
+    says_classes: bool = False,
 ) -> TrainReply:
     """Read and check a reply; an encoded difference is decoded, and ``moments`` names those that it has to carry.
 
@@ -188,8 +195,8 @@ def read_reply(
     ------
     ValueError
         With the reason for refusal: another round or subnet, missing or unexpected arrays, another shape or dtype,
-        values that are not finite, int8 arrays that no encoding makes, a negative second moment, or less than one
-        example.
+        values that are not finite, int8 arrays that no encoding makes, a negative second moment, less than one example,
+        or, where it has to say the classes held, none of them or others than there are.
     """
     if (reason := refusal_of(content)) is not None:
         raise ValueError(reason)
@@ -208,6 +215,7 @@ def read_reply(
         raise ValueError(f"num-examples = {examples}; expected 1 or more")
     if isinstance(loss, list) or not math.isfinite(loss):
         raise ValueError(f"loss = {loss}; expected a finite number")
+    classes = held_classes(metrics, shapes["output.bias"][0]) if says_classes else None
     awaited = {**layout(shapes, update_format), **layout(moment_shapes(shapes, moments), "float32")}
     trained, kept = split_moments(_checked(arrays, awaited))
     parameters = decode(trained, update_format)
@@ -217,7 +225,7 @@ def read_reply(
     for name, values in kept.get("second", {}).items():
         if (values < 0).any():
             raise ValueError(f"the second moment of {name} holds negative values")
-    return TrainReply(round_number, subnet, parameters, int(examples), float(loss), kept)
+    return TrainReply(round_number, subnet, parameters, int(examples), float(loss), kept, classes)
 
 
 def content_of_evaluation(reply: EvaluationReply) -> RecordDict:

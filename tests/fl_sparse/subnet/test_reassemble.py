@@ -1,5 +1,6 @@
 """Laws of extracting and reassembling, and the weighted mean against a slow reference."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -44,14 +45,17 @@ def partition(widths: tuple[int, ...], count: int, rng: np.random.Generator) -> 
     return [SubnetAssignment(tuple(layer[number] for layer in layers)) for number in range(count)]
 
 
-def random_updates(model: SimpleNamespace, count: int, *, few: bool) -> list[SubnetUpdate]:
+def random_updates(model: SimpleNamespace, count: int, *, few: bool, outputs_share: float = 0.0) -> list[SubnetUpdate]:
     pool = [random_subnet(model.widths, model.rng) for _ in range(2 if few else count)]
     updates = []
     for _ in range(count):
         subnet = pool[model.rng.integers(len(pool))]
         held = {name: values.shape for name, values in extract(model.parameters, subnet).items()}
         weight = float(model.rng.integers(1, 1000)) / model.rng.choice([1, 3])
-        updates.append(SubnetUpdate(subnet, random_parameters(held, model.rng), weight))
+        classes = model.spec.num_classes
+        outputs = np.sort(model.rng.permutation(classes)[: model.rng.integers(1, classes + 1)])
+        chosen = outputs if model.rng.random() < outputs_share else None
+        updates.append(SubnetUpdate(subnet, random_parameters(held, model.rng), weight, chosen))
     return updates
 
 
@@ -70,9 +74,14 @@ def test_putting_back_what_was_cut_out_changes_no_bit(model: SimpleNamespace, co
 
 
 @settings(max_examples=60, deadline=None)
-@given(model=models(max_width=5), count=st.integers(0, 5), few=st.booleans())
-def test_is_the_weighted_mean_over_holders(model: SimpleNamespace, count: int, few: bool) -> None:
-    updates = random_updates(model, count, few=few)
+@given(
+    model=models(max_width=5),
+    count=st.integers(0, 5),
+    few=st.booleans(),
+    outputs_share=st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_is_the_weighted_mean_over_holders(model: SimpleNamespace, count: int, few: bool, outputs_share: float) -> None:
+    updates = random_updates(model, count, few=few, outputs_share=outputs_share)
     before = {name: bits(values) for name, values in model.parameters.items()}
     merged, covered = reassemble(model.parameters, updates)
     expected, held = reference.reassemble(model.parameters, updates)
@@ -182,3 +191,32 @@ def test_extracted_parameters_are_contiguous_float32_and_whole_ones_are_not_copi
     assert all(values.flags.c_contiguous and values.dtype == np.float32 for values in cut.values())
     np.testing.assert_array_equal(cut["hidden.1.weight"], parameters["hidden.1.weight"][:, [1, 4]])
     assert cut["output.weight"] is parameters["output.weight"]
+
+
+def test_output_rows_count_only_of_those_who_hold_them() -> None:
+    rng = np.random.default_rng(0)
+    parameters = random_parameters(parameter_shapes(MLPSpec(3, (4,), 3)), rng)
+    whole = SubnetAssignment((np.arange(4),))
+    one, other = ({name: np.full_like(v, value) for name, v in parameters.items()} for value in (2.0, 4.0))
+    updates = [SubnetUpdate(whole, one, 1.0, np.array([0])), SubnetUpdate(whole, other, 3.0, np.array([0, 2]))]
+    merged, covered = reassemble(parameters, updates)
+    for name in ("output.weight", "output.bias"):
+        assert (merged[name][0] == 3.5).all()
+        assert bits(merged[name][1]) == bits(parameters[name][1])
+        assert (merged[name][2] == 4.0).all()
+        mask = covered[name]
+        assert mask is not None
+        np.testing.assert_array_equal(mask.reshape(3, -1).all(axis=1), [True, False, True])
+    assert (merged["hidden.0.weight"] == 3.5).all()
+
+
+def test_holding_every_output_is_holding_all_of_the_model() -> None:
+    rng = np.random.default_rng(0)
+    shapes = parameter_shapes(MLPSpec(3, (4,), 3))
+    parameters, whole = random_parameters(shapes, rng), SubnetAssignment((np.arange(4),))
+    updates = [SubnetUpdate(whole, random_parameters(shapes, rng), weight) for weight in (1.0, 2.0)]
+    plain, _ = reassemble(parameters, updates)
+    named, covered = reassemble(parameters, [replace(update, outputs=np.arange(3)) for update in updates])
+    for name in parameters:
+        assert bits(named[name]) == bits(plain[name])
+        assert covered[name] is None

@@ -246,3 +246,33 @@ def test_a_malformed_evaluation_is_refused(changes: dict[str, object]) -> None:
 def test_only_refusals_are_refusals() -> None:
     assert refusal_of(content_of_refusal("late")) == "late"
     assert refusal_of(content_of_reply(REPLY)) is None
+
+
+def test_classes_are_asked_for_and_said_only_when_absent_ones_are_not_trained() -> None:
+    asked = replace(ORDER, absent_classes="masked")
+    assert read_order(across(content_of_order(asked))).absent_classes == "masked"
+    assert "absent-classes" not in content_of_order(ORDER).config_records["config"]
+    assert "classes" not in content_of_reply(REPLY).metric_records["metrics"]
+    said = across(content_of_reply(replace(REPLY, classes=(1,))))
+    assert read_reply(said, round_number=4, subnet=1, shapes=SHAPES, says_classes=True).classes == (1,)
+    assert read(said).classes is None
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (altered(), "the reply lacks 'classes'"),
+        (altered(classes=[]), r"classes = \[\]; expected one or more different numbers from 0 to 1, ascending"),
+        (altered(classes=[0, 2]), r"classes = \[0, 2\]"),
+        (altered(classes=[-1, 0]), r"classes = \[-1, 0\]"),
+        (altered(classes=[1, 0]), r"classes = \[1, 0\]"),
+        (altered(classes=[1, 1]), r"classes = \[1, 1\]"),
+        (altered(classes=[0.0, 1.0]), r"classes = \[0.0, 1.0\]"),
+        (altered(classes=1), "classes = 1; expected"),
+        (altered(classes=list(range(1000))), r"classes = \[0, 1, .*\.\.\.; expected"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_classes_that_cannot_be_are_refused(content: RecordDict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        read_reply(across(content), round_number=4, subnet=1, shapes=SHAPES, says_classes=True)
