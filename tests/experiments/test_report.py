@@ -1,63 +1,23 @@
-"""Reports: numbers as the runs wrote them, nothing fetched, everything escaped, and what is damaged is named."""
+"""Reports: numbers as the runs wrote them."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from experiments.__main__ import main
 from experiments.report.figures import pareto_figure
-from experiments.report.pareto import Offer, front
+from experiments.report.pareto import Offer
 from experiments.report.run_files import read_run
 from experiments.report.seed_groups import SeedGroup, spread
-from experiments.report.units import quantity
 from server.records import summarize
 from server.run_folder import RunFolder, read_records, rewrite_records, write_summary
-from tests.experiments.report_html import Page, parse
-
-SMALL = ["hidden-widths=24,20", "num-server-rounds=2", "local-steps=2", "batch-size=16", "num-clients=3"]
-
-
-def compare(encoder: str, out: Path, *more: str) -> int:
-    keys = [part for text in [f"encoder={encoder}", *SMALL] for part in ("-c", text)]
-    return main(["compare", "demo", *keys, "--out", str(out), *more])
-
-
-def report(*arguments: str | Path) -> Page:
-    *folders, out = map(str, arguments)
-    assert main(["report", *folders, "--out", out]) == 0
-    return parse(Path(out).read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def finished(tiny_encoder: str, tmp_path_factory) -> Path:
-    """A comparison of two strategies over three seeds, some of whose replies are lost."""
-    out = tmp_path_factory.mktemp("comparison") / "grid"
-    lossy = ["-c", "dropout-probability=0.4"]
-    assert compare(tiny_encoder, out, "--vary", "strategy=ist,fedavg", "--seeds", "3", *lossy) == 0
-    return out
-
-
-@pytest.fixture
-def grid(finished: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be damaged."""
-    return Path(shutil.copytree(finished, tmp_path / "grid"))
-
-
-def cells(grid: Path) -> list[Path]:
-    return sorted((grid / "cells").iterdir())
-
-
-def summary_of(cell: Path) -> dict:
-    return json.loads((cell / "summary.json").read_text())
+from tests.experiments.report_html import parse
+from tests.experiments.report_runs import cells, compare, report, summary_of
 
 
 def test_a_comparison_writes_the_report_that_the_command_makes_again(grid: Path, tmp_path: Path, capsys) -> None:
@@ -154,70 +114,6 @@ def test_bytes_that_differ_much_get_a_logarithmic_axis(grid: Path, tmp_path: Pat
     assert (first["error_y"]["visible"], second["error_y"]["visible"]) == (False, True)
 
 
-def test_run_folders_are_read_as_people_count(grid: Path, tmp_path: Path) -> None:
-    for number, cell in zip((10, 9, 1), cells(grid), strict=False):
-        shutil.copytree(cell, tmp_path / "runs" / f"demo-{number}")
-    page = report(tmp_path / "runs", tmp_path / "r.html")
-    assert [row["folder"] for row in page.rows("Every run")] == ["demo-1", "demo-9", "demo-10"]
-
-
-def test_nothing_is_fetched(grid: Path, tmp_path: Path) -> None:
-    from plotly.offline import get_plotlyjs
-
-    page = report(grid, tmp_path / "r.html")
-    whole = (tmp_path / "r.html").read_text(encoding="utf-8")
-    ours = whole.replace(get_plotlyjs(), "")
-    assert len(whole) - len(ours) > 1_000_000
-    assert "http:" not in ours
-    assert "https:" not in ours
-    assert "@import" not in ours
-    assert "url(" not in ours
-    for tag, attributes in page.tags:
-        assert tag not in ("link", "iframe", "object", "embed", "base")
-        assert (attributes.get("src") or "data:").startswith("data:")
-        assert (attributes.get("href") or "#").startswith("#")
-    (policy,) = (a["content"] for tag, a in page.tags if tag == "meta" and a.get("http-equiv"))
-    assert policy is not None
-    assert policy.startswith("default-src 'none';")
-
-
-def test_tables_bring_their_sorting(grid: Path, tmp_path: Path) -> None:
-    page = report(grid, tmp_path / "r.html")
-    *_, (_, script) = page.scripts
-    assert "table.sortable" in script
-    sortable = [attributes for tag, attributes in page.tags if tag == "table"]
-    assert len(sortable) >= 6
-    assert all(attributes["class"] == "sortable" for attributes in sortable)
-
-
-def test_what_users_wrote_is_shown_and_never_markup(grid: Path, tmp_path: Path, capsys) -> None:
-    evil = "<script>alert('x')</script>\"&<img src=x onerror=alert(1)>"
-    runs = tmp_path / "evil <b>&amp;"
-    runs.mkdir()
-    for index, cell in enumerate(cells(grid)[:2]):
-        run = Path(shutil.copytree(cell, runs / f"<i>{index}"))
-        config = run / "config.toml"
-        config.write_text(config.read_text().replace('data-dir = ""', f"data-dir = {json.dumps(evil + str(index))}"))
-        environment = json.loads((run / "environment.json").read_text())
-        (run / "environment.json").write_text(json.dumps({**environment, "processor": evil}))
-    (runs / "broken").mkdir()
-    (runs / "broken" / "config.toml").write_text('"</script><script>alert(2)</script>" = 1\n')
-    honest = report(grid, tmp_path / "honest.html")
-    page = report(runs, tmp_path / "r.html")
-    assert len(page.scripts) == len(honest.scripts) == 3
-    allowed = {tag for tag, _ in honest.tags} | {"a"}
-    assert {tag for tag, _ in page.tags} <= allowed
-    assert not any("onerror" in attributes for _, attributes in page.tags)
-    assert f"Runs of {runs.name}" in page.text
-    assert evil in page.text
-    (reason,) = (row["why"] for row in page.rows("Runs that failed or are not whole"))
-    assert "</script><script>alert(2)</script>" in reason
-    # Plotly reads a little markup in names; it decodes these entities and shows them.
-    names = {trace["name"] for figure in page.figures().values() for trace in figure["data"]}
-    assert not any("<" in name for name in names)
-    capsys.readouterr()
-
-
 def test_lost_replies_are_counted(grid: Path, tmp_path: Path) -> None:
     page = report(grid, tmp_path / "r.html")
     for row in page.rows("Lost and refused replies"):
@@ -236,49 +132,6 @@ def test_only_differing_keys_are_shown_and_each_split_once(grid: Path, tmp_path:
     assert "mask-ratio" in shared
     assert not shared & {"strategy", "seed"}
     assert [name for name in page.figures() if name.startswith("split")] == ["split-0"]
-
-
-def test_damaged_and_unfinished_runs_are_named(grid: Path, tmp_path: Path) -> None:
-    torn, cut, changed, gone, nameless, whole = cells(grid)
-    (torn / "summary.json").write_text("{")
-    (cut / "summary.json").unlink()
-    changed_summary = summary_of(changed)
-    (changed / "summary.json").write_text(json.dumps({**changed_summary, "accuracy": 1.0}))
-    shutil.rmtree(gone)
-    records = (nameless / "metrics.jsonl").read_text()
-    (nameless / "metrics.jsonl").write_text(records.replace('"bytes_up": ', '"bytes_up": -'))
-    page = report(grid, tmp_path / "r.html")
-    assert [(row["configuration"], row["folder"]) for row in page.rows("Every run")] == [
-        ("strategy=ist", whole.name),
-        ("strategy=fedavg (unfinished)", cut.name),
-    ]
-    said = {row["run"]: (row["what"], row["why"]) for row in page.rows("Runs that failed or are not whole")}
-    assert said[torn.name][0] == "damaged"
-    assert "summary.json: no JSON" in said[torn.name][1]
-    assert said[cut.name] == ("not finished", "it reached round 2 of 2; `run --resume` goes on with it")
-    assert "accuracy is 1.0, but metrics.jsonl gives" in said[changed.name][1]
-    assert "its folder is gone" in said[gone.name][1]
-    assert "bytes_up is -" in said[nameless.name][1]
-    assert len(said) == 5
-
-
-def test_an_unfinished_comparison_shows_its_cells(grid: Path, tmp_path: Path) -> None:
-    (grid / "comparison.csv").unlink()
-    page = report(grid, tmp_path / "r.html")
-    assert len(page.rows("Every run")) == 6
-    assert [row["why"] for row in page.rows("Runs that failed or are not whole")] == [
-        "its comparison.csv is not written yet"
-    ]
-    (grid / "comparison.csv").write_text("recipe,seed\ndemo,zero\n")
-    assert "its tables cannot be read" in report(grid, tmp_path / "other.html").text
-
-
-def test_a_run_that_is_given_twice_counts_once(grid: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(cells(grid)[0], tmp_path / "copy"))
-    page = report(cells(grid)[0], copy, tmp_path / "r.html")
-    assert [row["folder"] for row in page.rows("Every run")] == [cells(grid)[0].name]
-    ((*_, reason),) = (row.values() for row in page.rows("Runs that failed or are not whole"))
-    assert "same configuration and seed" in reason
 
 
 def test_chosen_values_and_failed_cells_are_shown(tiny_encoder: str, tmp_path: Path) -> None:
@@ -316,67 +169,6 @@ def test_clients_own_images_are_not_called_test_images(grid: Path, tmp_path: Pat
     assert "the same images choose the round" in page.text
     assert "The test images chose nothing" not in page.text
     assert "data-choice" not in (tmp_path / "r.html").read_text().partition("<main>")[2].partition("</main>")[0]
-
-
-def test_a_run_that_evaluates_nothing_is_named(tiny_encoder: str, tmp_path: Path) -> None:
-    assert compare(tiny_encoder, tmp_path / "mute", "-c", "evaluate=none") == 0
-    page = parse((tmp_path / "mute" / "report.html").read_text(encoding="utf-8"))
-    assert "never evaluated" in page.text
-    assert "No run has a result to show." in page.text
-
-
-@pytest.mark.parametrize(
-    "make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_text("no folder")]
-)
-def test_a_folder_without_a_run_is_one_line_and_exit_code_2(make, grid: Path, tmp_path: Path, capsys) -> None:
-    make(tmp_path / "nothing")
-    out = tmp_path / "r.html"
-    assert main(["report", str(grid), str(tmp_path / "nothing"), "--out", str(out)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert str(tmp_path / "nothing") in error
-    assert error.count("\n") == 1
-    assert not out.exists()
-
-
-def test_an_existing_file_stays_unless_forced(grid: Path, tmp_path: Path, capsys) -> None:
-    out = tmp_path / "r.html"
-    out.write_text("mine")
-    assert main(["report", str(grid), "--out", str(out)]) == 2
-    assert "already exists; --force replaces it" in capsys.readouterr().err
-    assert main(["report", str(tmp_path / "none"), "--out", str(out), "--force"]) == 2
-    assert out.read_text() == "mine"
-    assert main(["report", str(grid), "--out", str(out), "--force"]) == 0
-    assert out.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    assert main(["report", str(grid), "--out", str(tmp_path), "--force"]) == 2
-    assert main(["report", str(grid), "--out", str(tmp_path / "no" / "r.html")]) == 2
-
-
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))
-def test_the_front_holds_what_nothing_beats(points: list[tuple[int, int]]) -> None:
-    kept = front(points)
-    best = [point for point, on in zip(points, kept, strict=True) if on]
-    assert best
-    for sent, accuracy in best:
-        assert not any((s < sent and a >= accuracy) or (s <= sent and a > accuracy) for s, a in points)
-    for point, on in zip(points, kept, strict=True):
-        if not on:
-            assert any(s <= point[0] and a >= point[1] for s, a in best)
-
-
-def test_the_interval_is_students() -> None:
-    """Quantiles of Student's t at 0.975 for 1 and 2 degrees of freedom, from the printed tables."""
-    assert spread([0.4]).half is None
-    assert spread([0.0, 2.0]).half == pytest.approx(12.7062, rel=1e-5)
-    assert spread([1.0, 2.0, 3.0]).half == pytest.approx(4.30265 / np.sqrt(3), rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "shown"),
-    [(0.0, "B", "0 B"), (999.0, "B", "999 B"), (7_034_000.0, "B", "7.03 MB"), (4.89e9, "FLOP", "4.89 GFLOP")],
-)
-def test_quantities_have_three_digits(value: float, unit: str, shown: str) -> None:
-    assert quantity(value, unit) == shown
 
 
 def test_simulated_time_is_shown_where_runs_have_a_clock(tiny_encoder: str, finished: Path, tmp_path: Path) -> None:

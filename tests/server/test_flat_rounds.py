@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from flwr.app import ConfigRecord
 
 from client.app import app, train
@@ -24,6 +23,7 @@ from server.launch import Launch
 from server.simulation import simulate_table
 from strategies.registry import assignment_rule
 from strategies.submodel import SubmodelStrategy
+from tests.kernels import kernels_of
 from tests.server.made_up_table import CLASSES, held_out, training
 
 WIDTH = 6
@@ -107,14 +107,7 @@ def test_a_rounds_kernels_do_not_grow_with_its_clients() -> None:
     def launched(clients: int) -> int:
         federation = Federation(population=50, clients_per_round=clients, namespace=TorchNamespace(), num_subnets=1)
         federation.round()
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-            federation.round()
-        # A tensor made around a client's NumPy array launches nothing.
-        return sum(
-            event.count
-            for event in profile.key_averages()
-            if event.key.startswith("aten::") and event.key != "aten::lift_fresh"
-        )
+        return kernels_of(federation.round)
 
     assert launched(40) == launched(4)
 

@@ -47,13 +47,14 @@ def another_process(message: Message, context: Context, call_next: ClientAppCall
     return call_next(message, context)
 
 
-@pytest.mark.parametrize("update_format", ["float32", "bfloat16", "int8"])
-@pytest.mark.parametrize("feedback", [False, True])
+@pytest.mark.parametrize(
+    ("update_format", "feedback"),
+    # float32 loses nothing that could be fed back.
+    [("float32", False), ("bfloat16", False), ("bfloat16", True), ("int8", False), ("int8", True)],
+)
 def test_the_cohort_and_the_client_app_agree(
     update_format: str, feedback: bool, tiny_encoder: str, tmp_path: Path
 ) -> None:
-    if update_format == "float32" and feedback:
-        pytest.skip("float32 loses nothing")
     config = RunConfig(
         strategy="heterofl",
         # One client of a kind: its stack is of one subnet on both paths, and rounding cannot differ.

@@ -15,7 +15,6 @@ from strategies.assignment import Placement
 from strategies.registry import STRATEGIES, assignment_rule
 from strategies.residuals import check_error_feedback
 from tests.strategies.cohort_of_five import (
-    AVERAGING,
     CLIENTS,
     FIRST_NODE,
     Nodes,
@@ -28,11 +27,6 @@ from tests.strategies.cohort_of_five import (
     model,
     strategy,
 )
-
-
-@pytest.fixture(params=AVERAGING)
-def name(request) -> str:
-    return request.param
 
 
 def test_unchanged_updates_give_the_same_model_bit_for_bit(name: str) -> None:

@@ -24,7 +24,6 @@ from strategies.kept_state import KeptState, StateReassembly
 from strategies.registry import assignment_rule
 from strategies.submodel import SubmodelStrategy
 from tests.strategies.cohort_of_five import (
-    AVERAGING,
     CLIENTS,
     FIRST_NODE,
     Nodes,
@@ -35,11 +34,6 @@ from tests.strategies.cohort_of_five import (
     model,
     strategy,
 )
-
-
-@pytest.fixture(params=AVERAGING)
-def name(request) -> str:
-    return request.param
 
 
 def kept(name: str, **changes) -> RunConfig:

@@ -7,7 +7,6 @@ from flwr.app import ConfigRecord, Error, Message, RecordDict
 from fl_sparse.wire import array_record, content_of_refusal, read_order
 from server.flower_private import number_message
 from tests.strategies.cohort_of_five import (
-    AVERAGING,
     CLIENTS,
     aggregate,
     answer,
@@ -16,11 +15,6 @@ from tests.strategies.cohort_of_five import (
     model,
     strategy,
 )
-
-
-@pytest.fixture(params=AVERAGING)
-def name(request) -> str:
-    return request.param
 
 
 @pytest.mark.parametrize(

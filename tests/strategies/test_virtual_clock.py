@@ -16,7 +16,6 @@ from strategies.registry import assignment_rule
 from strategies.round_report import SHOWN
 from strategies.virtual_clock import ClientTime, VirtualClock
 from tests.strategies.cohort_of_five import (
-    AVERAGING,
     CLIENTS,
     FIRST_NODE,
     Nodes,
@@ -30,11 +29,6 @@ from tests.strategies.cohort_of_five import (
 )
 
 DEVICES = "phone,raspberry-pi-4"
-
-
-@pytest.fixture(params=AVERAGING)
-def name(request) -> str:
-    return request.param
 
 
 def devices(name: str, deadline: float = 0.0, **changes):
