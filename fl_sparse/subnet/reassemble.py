@@ -41,9 +41,10 @@ def reassemble(
     """Return the next whole model, and which of its coordinates some client held.
 
     A coordinate that nobody holds keeps its value, one that a single client holds takes that client's, and equal
-    values give the same value again, all bit for bit. Sums are in float64, in the order of the updates. When each
-    hidden layer is partitioned into S > 1 parts, every parameter has an owner except the off-diagonal blocks of the
-    hidden weights (rows of one part, columns of another): these belong to no client in that round.
+    values give the same value again, all bit for bit. Sums are in float64, in the order of the updates; where clients'
+    units overlap in part, in the order of the first update with the same units. When each hidden layer is partitioned
+    into S > 1 parts, every parameter has an owner except the off-diagonal blocks of the hidden weights (rows of one
+    part, columns of another): these belong to no client in that round.
 
     Parameters
     ----------
@@ -71,18 +72,21 @@ def reassemble(
 
 
 class Reassembly:
-    """`reassemble` for updates that come one by one: of any number, no more than `PENDING_BYTES` are held.
+    """`reassemble` for updates that come one by one: of any number, no more than some bytes are held.
 
     Where the clients' units are disjoint or equal along some axis, as in all methods whose clients share out or share
-    the units, the result does not depend on that number, bit for bit.
+    the units, the result does not depend on that bound, bit for bit.
 
     Parameters
     ----------
     parameters
         The whole model; not changed.
+    pending_bytes
+        The bound: updates of more than so many bytes are added up before the next is taken.
     """
 
-    def __init__(self, parameters: Parameters) -> None:
+    def __init__(self, parameters: Parameters, pending_bytes: int = PENDING_BYTES) -> None:
+        self._bound, self._ended = pending_bytes, False
         self._parameters = parameters
         self._sums = {name: _Sum(values.shape) for name, values in parameters.items()}
         self._pending: list[SubnetUpdate] = []
@@ -104,11 +108,20 @@ class Reassembly:
             self._unit = update.weight
         self._pending.append(replace(update, weight=update.weight / self._unit))
         self._pending_bytes += sum(values.nbytes for values in update.parameters.values())
-        if self._pending_bytes > PENDING_BYTES:
+        if self._pending_bytes > self._bound:
             self._add_pending()
 
     def result(self) -> tuple[dict[str, NDArray[np.float32]], Mapping[str, Mask | None]]:
-        """Return what `reassemble` returns for all updates; call it once."""
+        """Return what `reassemble` returns for all updates.
+
+        Raises
+        ------
+        ValueError
+            When called again: the sums are used up.
+        """
+        if self._ended:
+            raise ValueError("the result has been taken")
+        self._ended = True
         self._add_pending()
         merged = {name: self._sums[name].mean(values) for name, values in self._parameters.items()}
         return merged, _Covered(self._sums)
@@ -186,7 +199,9 @@ class _Group:
                     np.multiply(term, share, out=term)
                 if not first:
                     np.add(flat[place], term, out=flat[place])
-        self.weight += sum(holders.weights)
+        # One by one, as if all came at once: how they were divided over calls must not show in a bit.
+        for share in holders.weights:
+            self.weight += share
 
     def mean(self) -> NDArray[np.float64]:
         """Return the values' weighted mean; the sum is used up."""
@@ -216,7 +231,7 @@ class _Sum:
         for held in holders.values():
             for values, share in zip(held.values, held.weights, strict=True):
                 total[held.place] += np.multiply(values, share, dtype=np.float64)
-            weight[held.place] += sum(held.weights)
+                weight[held.place] += share
         self._overlap = total, weight
 
     def mean(self, values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fl_sparse.mlp import MLPSpec, parameter_shapes
-from fl_sparse.subnet import SubnetAssignment, SubnetUpdate, extract, reassemble
+from fl_sparse.subnet import Reassembly, SubnetAssignment, SubnetUpdate, extract, reassemble
 from tests import reference
 
 
@@ -79,11 +79,17 @@ def test_putting_back_what_was_cut_out_changes_no_bit(model: SimpleNamespace, co
     count=st.integers(0, 5),
     few=st.booleans(),
     outputs_share=st.sampled_from([0.0, 0.5, 1.0]),
+    pending_bytes=st.sampled_from([0, 300, 2**26]),
 )
-def test_is_the_weighted_mean_over_holders(model: SimpleNamespace, count: int, few: bool, outputs_share: float) -> None:
+def test_is_the_weighted_mean_over_holders(
+    model: SimpleNamespace, count: int, few: bool, outputs_share: float, pending_bytes: int
+) -> None:
     updates = random_updates(model, count, few=few, outputs_share=outputs_share)
     before = {name: bits(values) for name, values in model.parameters.items()}
-    merged, covered = reassemble(model.parameters, updates)
+    reassembly = Reassembly(model.parameters, pending_bytes)
+    for update in updates:
+        reassembly.add(update)
+    merged, covered = reassembly.result()
     expected, held = reference.reassemble(model.parameters, updates)
     for name, values in expected.items():
         mask = covered[name]
@@ -94,6 +100,32 @@ def test_is_the_weighted_mean_over_holders(model: SimpleNamespace, count: int, f
         np.testing.assert_allclose(merged[name], values, rtol=2e-7, atol=0)
         assert merged[name].dtype == np.float32
         assert bits(model.parameters[name]) == before[name]
+
+
+@given(model=models(), count=st.integers(1, 4), replicas=st.integers(1, 4), pending_bytes=st.sampled_from([0, 300]))
+def test_how_many_updates_are_held_changes_no_bit_of_shared_out_units(
+    model: SimpleNamespace, count: int, replicas: int, pending_bytes: int
+) -> None:
+    count = min([count, *model.widths])
+    updates = []
+    for subnet in partition(model.widths, count, model.rng) * replicas:
+        held = {name: values.shape for name, values in extract(model.parameters, subnet).items()}
+        updates.append(SubnetUpdate(subnet, random_parameters(held, model.rng), float(model.rng.integers(20, 600))))
+    at_once, _ = reassemble(model.parameters, updates)
+    reassembly = Reassembly(model.parameters, pending_bytes)
+    for update in updates:
+        reassembly.add(update)
+    merged, _ = reassembly.result()
+    for name, values in at_once.items():
+        assert bits(merged[name]) == bits(values), name
+
+
+def test_a_result_is_taken_once() -> None:
+    parameters = {"output.bias": np.ones(3, dtype=np.float32)}
+    reassembly = Reassembly(parameters)
+    reassembly.result()
+    with pytest.raises(ValueError, match="has been taken"):
+        reassembly.result()
 
 
 @given(model=models(), count=st.integers(1, 6))
