@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 SHARPNESS = np.float32(10.0)
 """Ridge scores lie near 0 and 1; as logits they count ten times."""
+ABSENT_BIAS = -1e9
+"""Logit of a class without examples: below that of any class with some, and finite, so that losses are."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,10 @@ def add(grams: Sequence[Gram]) -> Gram:
 
 
 def ridge(gram: Gram, penalty: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return weight (C, F) and bias (C,) of min ‖XW' + b − Y‖² + penalty·‖W‖²; the bias is not penalised."""
+    """Return weight (C, F) and bias (C,) of min ‖XW' + b − Y‖² + penalty·‖W‖²; the bias is not penalised.
+
+    A class without examples scores 0 everywhere. Since the scores of all classes sum to 1, it is never the largest.
+    """
     width = len(gram.features)
     diagonal = np.full(width, float(penalty))
     diagonal[-1] = 0.0
@@ -97,7 +102,7 @@ def ridge_logits(gram: Gram, penalty: float) -> tuple[NDArray[np.float32], NDArr
 def nearest_mean(gram: Gram) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return weight (C, F) and bias (C,) whose logits are largest for the nearest class mean m.
 
-    ‖x − m‖² is smallest where m·x − ‖m‖²/2 is largest.
+    ‖x − m‖² is smallest where m·x − ‖m‖²/2 is largest. A class without examples has no mean, and is never the nearest.
     """
     means = class_means(gram)
-    return means, -0.5 * np.square(means).sum(axis=1)
+    return means, np.where(gram.labels[-1] > 0, -0.5 * np.square(means).sum(axis=1), ABSENT_BIAS)

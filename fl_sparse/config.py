@@ -86,7 +86,7 @@ class RunConfig:
     scale: str = _key("mean", "scale of a subnet's pre-activations", SCALE_RULES)
     bias_updates: str = _key("aggregate", "'drop': biases keep their initial values, for comparison", BIAS_UPDATES)
     init: str = _key("uniform", "'ridge': beside the closed-form solution as a fixed linear term", INITS)
-    ridge_penalty: float = _key(0.0, "penalty of init = 'ridge' (0 = chosen on the server's validation images)")
+    ridge_penalty: float = _key(0.0, "penalty of strategy or init 'ridge' (0 = chosen on validation images)")
     dropout_probability: float = _key(0.0, "chance that a client asked in a round never answers (simulated)")
     device_profiles: str = _key(
         "", "virtual clock: clients' devices in turn, as in 'phone*3,jetson-nano' ('' = no clock)"

@@ -117,11 +117,6 @@ def parameter_shapes(spec: MLPSpec) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def parameter_count(spec: MLPSpec) -> int:
-    """Return how many values a model trains."""
-    return sum(math.prod(shape) for shape in parameter_shapes(spec).values())
-
-
 def check_shapes(spec: MLPSpec, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Compare the shapes of a model's tensors with a specification; both tensors of the skip term may be there or not.
 

@@ -25,9 +25,10 @@ def separated(parameters: Parameters) -> dict[int, dict[str, Any]]:
         if key.startswith(PREFIX):
             client, _, name = key.removeprefix(PREFIX).partition(".")
             models.setdefault(int(client), {})[name] = values
-    return models
+    # Files list tensors as text sorts them, client 10 before client 2.
+    return {client: models[client] for client in sorted(models)}
 
 
 def models_of(parameters: Parameters) -> list[Parameters]:
-    """Return every model: those of the clients, or the one there is."""
+    """Return every model: those of the clients by partition id, ascending, or the one there is."""
     return list(separated(parameters).values()) or [parameters]

@@ -50,6 +50,7 @@ UNTAKEN = (
     "server-learning-rate",
     "update-format",
     "bias-updates",
+    "optimizer-state",
     "round-deadline",
     "init",
     "absent-classes",

@@ -65,6 +65,11 @@ def assignment_rule(config: RunConfig) -> AssignmentRule:
             raise InputError(
                 f"{key} = {values[key]!r}: strategy {config.strategy!r} does not take it; it is for {takers}"
             )
+    if config.ridge_penalty and config.strategy != "ridge" and config.init != "ridge":
+        raise InputError(
+            f"ridge-penalty = {config.ridge_penalty!r}: strategy {config.strategy!r} with init = {config.init!r} has "
+            "none; it is for strategy or init = 'ridge'"
+        )
     ServerOptimizer.from_config(config)
     return method.from_config(config)
 

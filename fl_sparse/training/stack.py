@@ -28,6 +28,9 @@ from fl_sparse.training.stacked_data import BatchReader, StackedData
 
 Moments = dict[str, dict[str, NDArray[np.float32]]]
 
+HOST_BYTES = 2**30
+"""Trained weights that one part of a cohort may take in the host's memory."""
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -144,10 +147,6 @@ def _start(
     state: OptimizerState | None, moment: str, name: str, like: NDArray[np.float32], namespace: Namespace
 ) -> NDArray[np.float32]:
     return np.zeros_like(like) if state is None else namespace.stack(state.moments[moment][name])
-
-
-HOST_BYTES = 2**30
-"""Trained weights that one part of a cohort may take in the host's memory."""
 
 
 def part_size(subnet_bytes: int, optimizer: OptimizerSpec, namespace: Namespace) -> int:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import NearestCentroid
 
-from fl_sparse.closed_form import add, class_means, gram_of, ridge
+from fl_sparse.closed_form import PENALTIES, accuracy, add, class_means, gram_of, nearest_mean, ridge
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(90, 7)).astype(np.float32) + RNG.normal(size=7).astype(np.float32)
@@ -40,3 +40,22 @@ def test_class_means_are_the_centroids() -> None:
 def test_an_absent_class_has_mean_zero() -> None:
     means = class_means(gram_of(FEATURES, np.zeros(90, np.int64), 2))
     np.testing.assert_array_equal(means[1], np.zeros(7))
+
+
+def test_a_class_that_nobody_holds_is_never_predicted() -> None:
+    # Examples near the mean of all: that of a class made up at 0 would be the nearest.
+    held = np.where(LABELS == 2, 3, LABELS)
+    features = FEATURES - FEATURES.mean(axis=0)
+    for class_sums in (True, False):
+        gram = gram_of(features, held, 4, class_sums=class_sums)
+        weight, bias = nearest_mean(gram)
+        assert np.isfinite(bias.astype(np.float32)).all()
+        near = np.concatenate([0.01 * features, features, 100 * features])
+        nearest = NearestCentroid().fit(features.astype(np.float64), held).predict(near)
+        np.testing.assert_array_equal((near @ weight.T + bias).argmax(axis=1), nearest)
+        assert accuracy(weight, bias, features, np.full(90, 2)) == 0
+    for penalty in PENALTIES:
+        weight, bias = ridge(gram, penalty)
+        scores = near @ weight.T + bias
+        np.testing.assert_allclose(scores.sum(axis=1), 1.0, atol=1e-6)
+        assert (scores.argmax(axis=1) != 2).all()

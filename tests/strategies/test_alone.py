@@ -25,6 +25,8 @@ from fl_sparse.mlp import MLPSpec, init_parameters, predict
 from fl_sparse.own_models import joined, models_of, separated
 from fl_sparse.training import Namespace, OptimizerSpec
 from fl_sparse.wire import array_record, parameters_of
+from server.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from server.evaluation import Examination
 from server.flower_private import identify_process
 from server.in_process_grid import FIRST_NODE_ID, InProcessGrid
 from server.progress import PlainWatcher
@@ -251,6 +253,19 @@ def test_models_put_together_come_apart_again(models: dict) -> None:
     assert separated(joined(models)) == models
     assert list(separated(joined(models))) == sorted(models)
     assert models_of(joined(models)) == [models[client] for client in sorted(models)] or not models
+
+
+def test_a_checkpoint_gives_every_client_its_own_model_back(tmp_path: Path) -> None:
+    """A file sorts names as text, 10 before 2; scores and models by client go by the order of the clients."""
+    spec = MLPSpec(4, (3,), 12)
+    models = {client: init_parameters(spec, client) for client in range(12)}
+    for client, weights in models.items():
+        weights["output.bias"][client] = 100.0  # client k's model says k
+    saved = save_checkpoint(tmp_path, Checkpoint(1, joined(models), None, tuple("abcdefghijkl")))
+    parameters = load_checkpoint(saved).parameters
+    assert list(separated(parameters)) == list(range(12))
+    examine = Examination(spec, {"test": (np.zeros((12, 4), np.float32), np.arange(12))})
+    np.testing.assert_array_equal(examine(parameters)["test"].correct_by_class, np.eye(12))
 
 
 def test_a_single_model_is_one() -> None:

@@ -164,6 +164,7 @@ def test_they_are_cells_of_a_comparison(tiny_encoder: str, tmp_path: Path) -> No
         ({"server_optimizer": "adam"}, "server-optimizer = 'adam'"),
         ({"update_format": "int8"}, "update-format = 'int8'"),
         ({"bias_updates": "drop"}, "bias-updates = 'drop'"),
+        ({"optimizer_state": "kept"}, "optimizer-state = 'kept'"),
         ({"init": "ridge"}, "init = 'ridge'"),
         ({"device_profiles": "phone", "round_deadline": 1.0}, "round-deadline = 1.0"),
     ],
@@ -179,3 +180,23 @@ def test_a_penalty_needs_validation_images_or_a_value() -> None:
         assignment_rule(RunConfig(strategy="ridge", evaluate="clients"))
     assignment_rule(RunConfig(strategy="ridge", evaluate="clients", ridge_penalty=PENALTIES[0]))
     assignment_rule(RunConfig(strategy="class-mean", evaluate="clients"))
+
+
+@pytest.mark.parametrize("strategy", ["class-mean", "alone", "fedavg", "ist"])
+def test_a_penalty_that_nothing_reads_is_refused(strategy: str) -> None:
+    with pytest.raises(InputError, match=rf"^ridge-penalty = 3\.0: strategy '{strategy}' with init = 'uniform'"):
+        assignment_rule(RunConfig(strategy=strategy, ridge_penalty=3.0))
+
+
+def test_a_penalty_goes_with_either_ridge() -> None:
+    assignment_rule(RunConfig(strategy="ridge", ridge_penalty=3.0))
+    assignment_rule(RunConfig(strategy="ist", init="ridge", ridge_penalty=3.0))
+
+
+def test_a_penalty_that_nothing_reads_ends_in_one_line(tmp_path: Path, capsys) -> None:
+    out = tmp_path / "runs"
+    assert main(["run", "-c", "strategy=fedavg", "-c", "ridge-penalty=3", "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert "ridge-penalty = 3.0" in error
+    assert error.count("\n") == 1
+    assert not out.exists()

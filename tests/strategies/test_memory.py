@@ -5,7 +5,7 @@ import pytest
 from fl_sparse.errors import InputError
 from fl_sparse.mlp import MLPSpec, parameter_shapes
 from strategies.memory import check_round_memory, round_bytes
-from strategies.registry import STRATEGIES, assignment_rule
+from strategies.registry import assignment_rule
 from tests.strategies.cohort_of_five import FIRST_NODE, configuration, description
 
 
@@ -31,7 +31,7 @@ def test_subnets_of_ones_own_are_counted_each() -> None:
     assert 0.9 < (own - shared) / (99 * model / 4) < 1.1
 
 
-@pytest.mark.parametrize("name", sorted(set(STRATEGIES) & {"fedavg", "ist", "fjord", "fedrolex", "ist-capacity"}))
+@pytest.mark.parametrize("name", ["fedavg", "fedrolex", "fjord", "ist", "ist-capacity"])
 def test_a_round_that_does_not_fit_is_refused_with_the_estimate(name: str) -> None:
     config = configuration(name)
     clients = {FIRST_NODE + k: description(k, config.capacity_of(k)) for k in range(5)}
