@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 
 from flwr.app import Message, MessageType, MetricRecord, RecordDict
@@ -47,12 +47,14 @@ class ClientEvaluation:
         self._report = report
         self._clock = clock
         self._bytes_of = bytes_of
+        self._asked: set[int] = set()
         self._times: dict[int, ClientTime] = {}
 
     def question(self, node: int, content: RecordDict) -> Message:
         """Return the message that asks a node to evaluate, and count it."""
         down = self._bytes_of(content)
         self._report.bytes_down += down
+        self._asked.add(node)
         if self._clock is not None:
             self._times[node] = self._clock.time(self._clients[node].partition_id, bytes_down=down)
         return Message(content, node, MessageType.EVALUATE, group_id=str(self._round))
@@ -60,10 +62,10 @@ class ClientEvaluation:
     def collect(self, replies: Iterable[Message], model_of: Callable[[int], Parameters]) -> MetricRecord | None:
         """Return the clients' example-weighted accuracy and loss, None without an answer.
 
-        ``model_of`` gives the parameters that a node evaluates.
+        ``model_of`` gives the parameters that a node evaluates. What is refused is counted and named in the report.
         """
         answers: dict[int, EvaluationReply] = {}
-        taken: list[ClientTime] = []
+        longest = 0.0
         for message in replies:
             if message.has_error():
                 log.warning("round %d: a client failed to evaluate: %s", self._round, message.error.reason)
@@ -72,17 +74,16 @@ class ClientEvaluation:
             self._report.bytes_up += sent
             node = message.metadata.src_node_id
             try:
-                answers[node] = read_evaluation(message.content, round_number=self._round)
+                answers[node] = self._accept(message, node, answers)
             except ValueError as error:
-                name = node_name(node, self._clients)
-                log.warning("round %d: refused the evaluation of %s: %s", self._round, name, error)
+                self._refuse(node, str(error))
             else:
                 if node in self._times:
                     shapes = {name: values.shape for name, values in model_of(node).items()}
                     flops = forward_flops(shapes, answers[node].num_examples)
-                    taken.append(replace(self._times[node], flops=flops, bytes_up=sent))
+                    longest = max(longest, replace(self._times[node], flops=flops, bytes_up=sent).seconds)
         if self._report.simulated_seconds is not None:
-            self._report.simulated_seconds += max((time.seconds for time in taken), default=0.0)
+            self._report.simulated_seconds += longest
         if not answers:
             return None
         # Sorted by client, since a sum's bits depend on its order.
@@ -93,3 +94,15 @@ class ClientEvaluation:
         accuracy = sum(answer.num_examples * answer.accuracy for answer in ordered) / total
         loss = sum(answer.num_examples * answer.loss for answer in ordered) / total
         return MetricRecord({"accuracy": accuracy, "loss": loss, "num-examples": total})
+
+    def _accept(self, message: Message, node: int, accepted: Container[int]) -> EvaluationReply:
+        if node not in self._asked:
+            raise ValueError("the node was not asked")
+        if node in accepted:
+            raise ValueError("the node answered twice")
+        return read_evaluation(message.content, round_number=self._round)
+
+    def _refuse(self, node: int, reason: str) -> None:
+        name = node_name(node, self._clients)
+        self._report.add_refused(f"{name}: evaluation: {reason}")
+        log.warning("round %d: refused the evaluation of %s: %s", self._round, name, reason)

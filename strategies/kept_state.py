@@ -66,11 +66,9 @@ class KeptState:
         unmet = {name: np.full_like(values, np.nan) for name, values in trained.items()}
         return KeptState(0, dict.fromkeys(moments, unmet))
 
-    def handed(self, order: TrainOrder, assignment: SubnetAssignment) -> TrainOrder:
-        """Return the order with the state that the subnet's optimiser goes on from, if there is any."""
-        if not self.moments:
-            return order
-        return replace(order, moments=self.part(assignment), steps_taken=self.steps)
+    def handed(self, order: TrainOrder, part: OptimizerMoments) -> TrainOrder:
+        """Return the order with the state that its optimiser goes on from, if there is any: its subnet's `part`."""
+        return replace(order, moments=part, steps_taken=self.steps) if self.moments else order
 
     def part(self, assignment: SubnetAssignment) -> dict[str, Parameters]:
         """Return a subnet's moments after t steps, uncorrected as optimisers hold them; 0 for unmet coordinates."""

@@ -34,7 +34,7 @@ class RoundReport:
     """By partition id, when clients evaluate."""
 
     def add_refused(self, reason: str) -> None:
-        """Count a refused reply, and why it was."""
+        """Count a refused reply or evaluation, and why it was."""
         self.refused += 1
         self.reasons.append(reason)
 

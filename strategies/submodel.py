@@ -73,7 +73,7 @@ class SubmodelStrategy(Strategy):
         self._parameters: Parameters = {}
         self._placed: dict[int, Placement] = {}
         self._shapes: dict[int, dict[str, tuple[int, ...]]] = {}
-        self._parts = Parts()
+        self._parts = Parts(self.kept)
         self._silent: set[int] = set()
         self._informed: set[int] = set()
         self._sums = Reassembly({})
@@ -95,11 +95,12 @@ class SubmodelStrategy(Strategy):
         self.report = RoundReport(asked=len(self._placed))
         self._times, self._shapes, self._silent = {}, {}, set()
         self.kept = self.kept.begun(self._parameters, self.config)
-        self._parts = Parts()
+        self._parts = Parts(self.kept)
         works: dict[tuple[int, int], Workload] = {}
         messages = []
         for node, placement in self._placed.items():
-            order = self.kept.handed(self._order(server_round, node, placement), placement.assignment)
+            state = self._parts.moments(placement.assignment)
+            order = self.kept.handed(self._order(server_round, node, placement), state)
             self._shapes[node] = {name: values.shape for name, values in order.parameters.items()}
             # Clients that train the same parameters on as many examples do the same work.
             kind = id(order.parameters), self.clients[node].num_examples

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -116,6 +117,30 @@ def test_an_order_carries_its_subnets_moments_and_they_count(name: str) -> None:
     for more in (made.report.bytes_up - plain.report.bytes_up, made.report.bytes_down - plain.report.bytes_down):
         assert more == pytest.approx(2 * weighs, rel=0.1)
     assert made.report.bytes_down == sum(wire_bytes(message.content) for message in messages)
+
+
+def test_clients_of_the_same_units_share_one_copy_of_their_moments(name: str) -> None:
+    made = strategy(kept(name, standardize=False))
+    weights = rounds(made, model(made.config), 1)
+    orders = {message.metadata.dst_node_id: read_order(message.content) for message in ask(made, weights, 2)}
+    units = {node: made._placed[node].assignment.digest() for node in orders}
+    for one, other in itertools.combinations(orders, 2):
+        for moment in ("first", "second"):
+            for key, values in orders[one].moments[moment].items():
+                same = np.shares_memory(values, orders[other].moments[moment][key])
+                assert same == (units[one] == units[other])
+                assert not np.shares_memory(values, made.kept.moments[moment][key])
+
+
+def test_what_a_round_hands_out_is_of_the_state_before_it(name: str) -> None:
+    made = strategy(kept(name))
+    weights = rounds(made, model(made.config), 1)
+    aggregate(made, answers(ask(made, weights, 2)), 2)
+    for message in ask(made, weights, 3):
+        held = made.kept.part(made._placed[message.metadata.dst_node_id].assignment)
+        for moment, values in read_order(message.content).moments.items():
+            for key, sent in values.items():
+                np.testing.assert_array_equal(sent, held[moment][key])
 
 
 def test_a_refused_or_lost_reply_moves_no_moment(name: str) -> None:
