@@ -95,7 +95,10 @@ def client_table(clients: Mapping[int, ClientDescription], tables: HeldOut | Non
 
 
 def _labels(examples: Numbers, tables: HeldOut | None, num_classes: int) -> Numbers | None:
-    """Count labels, unless devices hold images of their own, of which the server knows nothing."""
+    """Count labels, unless clients hold other images than the server's split says.
+
+    Devices have images of their own; under Ray and a natural mask, only the clients know which images show nothing.
+    """
     if tables is None or not np.array_equal(examples, tables.split.parts.sizes):
         return None
     return partition_counts(tables.split.labels, tables.split.parts, num_classes)

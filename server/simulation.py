@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,15 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
 from fl_sparse.config import RunConfig, to_mapping
-from fl_sparse.federation import HeldOut, TrainingTable, held_out_tables, remember_training_table, training_table
+from fl_sparse.federation import (
+    HeldOut,
+    SplitLabels,
+    TrainingTable,
+    held_out_tables,
+    holdings,
+    remember_training_table,
+    training_table,
+)
 from fl_sparse.training.namespace import Namespace
 from server.cohort import Cohort
 from server.flower_private import trains_plainly
@@ -37,11 +46,18 @@ def simulate(
     around it, message by message.
     """
     assignment_rule(config)  # a mistake there should not wait for the images
-    training = training_table(config, config.num_clients or DEFAULT_CLIENTS, watcher.note)
+    clients = config.num_clients or DEFAULT_CLIENTS
+    # One reading of the source serves both tables; the images are let go of with the second.
+    read = [holdings(config, clients)]
+    training = training_table(config, clients, watcher.note, read[0])
 
     def held_out(count: int) -> HeldOut:
-        return held_out_tables(config, count, watcher.note)
+        tables = held_out_tables(config, count, watcher.note, read.pop())
+        # Here the clients' own rows are known, without the images of which a natural mask shows nothing.
+        return replace(tables, split=SplitLabels(training.table.labels, training.parts))
 
+    if config.evaluate != "server":
+        read.clear()
     return simulate_table(config, training, held_out, launch, path, client_app, train_handler, namespace, watcher)
 
 

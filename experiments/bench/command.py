@@ -26,6 +26,8 @@ from server.run_folder import check_new, next_name
 
 SUMMARY = "measure speed and memory, as ratios in one run"
 SUITES = ("rounds", "encode", "scale", "wire", "startup")
+ON_DEVICE = ("rounds", "encode", "scale")
+"""Those whose arithmetic runs on ``--device``."""
 
 
 def epilog() -> str:
@@ -71,6 +73,10 @@ def run(args: argparse.Namespace) -> int:
     if args.data_dir and "startup" not in suites:
         raise InputError(f"--data-dir {args.data_dir}: goes with --suite startup")
     _check_device(args.device)
+    if args.device != "cpu" and (args.peers or not set(suites) & set(ON_DEVICE)):
+        raise InputError(
+            f"--device {args.device}: goes with --suite {', '.join(ON_DEVICE)}, and other tools are timed on the CPU"
+        )
     peers = find_peers(args.peer) if args.peers else {}
     out = Path(args.out) if args.out else Path("runs") / next_name(Path("runs"), "bench")
     check_new(out)

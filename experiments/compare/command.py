@@ -23,6 +23,7 @@ from experiments.compare.execute import run_cells
 from experiments.compare.grid import (
     TUNING_GRID,
     Cell,
+    check_not_set,
     lines,
     manifest,
     parse_axis,
@@ -90,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
     axes = [parse_axis(text, "--vary") for text in args.vary]
     made = lines(args.recipes, overrides, axes)
     tuned = parse_tuning(args.tune, axes)
+    check_not_set(tuned, "--tune", overrides)
     for line in made:
         for trial in ((), *trials(tuned)):
             config = line.config(**dict(trial))

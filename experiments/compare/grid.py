@@ -113,11 +113,13 @@ def lines(recipes: Sequence[str], overrides: Mapping[str, Scalar], axes: Sequenc
     Raises
     ------
     InputError
-        For a recipe named twice, a key varied twice, a seed among the overrides, or a configuration that is refused.
+        For a recipe named twice, a key varied twice or also set, a seed among the overrides, or a configuration that is
+        refused.
     """
     if "seed" in overrides:
         raise InputError(f"-c seed={overrides['seed']}: seeds are counted by --seeds")
     _check_distinct(axes, "--vary")
+    check_not_set(axes, "--vary", overrides)
     keys = [axis.key for axis in axes]
     made: list[Line] = []
     for recipe in recipes:
@@ -152,6 +154,19 @@ def same_comparison(stored: bytes, described: str) -> bool:
     except (ValueError, LookupError, TypeError):
         return False
     return json.dumps(values) == json.dumps(json.loads(described))
+
+
+def check_not_set(axes: Sequence[Axis], option: str, overrides: Mapping[str, Scalar]) -> None:
+    """Refuse a key that takes several values and is also set to one.
+
+    Raises
+    ------
+    InputError
+        Naming it.
+    """
+    for axis in axes:
+        if axis.key in overrides:
+            raise InputError(f"-c {axis.key}={overrides[axis.key]} and {option} both name {axis.key}")
 
 
 def _check_distinct(axes: Sequence[Axis], option: str) -> None:

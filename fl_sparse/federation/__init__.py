@@ -11,6 +11,7 @@ from fl_sparse.federation.tables import (
     SplitLabels,
     TrainingTable,
     held_out_tables,
+    holdings,
     remember_training_table,
     training_table,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "device_table",
     "federation_moments",
     "held_out_tables",
+    "holdings",
     "local_moments",
     "local_rows",
     "remember_training_table",

@@ -112,8 +112,12 @@ def holdings(config: RunConfig, num_clients: int) -> Holdings:
     return Holdings(train, test, local.taken_from(kept), validation)
 
 
-def training_table(config: RunConfig, num_clients: int, progress: Progress | None = None) -> TrainingTable:
+def training_table(
+    config: RunConfig, num_clients: int, progress: Progress | None = None, held: Holdings | None = None
+) -> TrainingTable:
     """Return the clients' features, computed once and stored; the last ones are remembered by the process.
+
+    ``held`` is what `holdings` returns for this configuration and as many clients, where it has been read already.
 
     Raises
     ------
@@ -122,7 +126,7 @@ def training_table(config: RunConfig, num_clients: int, progress: Progress | Non
     """
     key = (config, num_clients, str(store_folder()))
     if key not in _REMEMBERED:
-        remember_training_table(config, _training_table(config, num_clients, progress))
+        remember_training_table(config, _training_table(config, held or holdings(config, num_clients), progress))
     return _REMEMBERED[key]
 
 
@@ -136,19 +140,12 @@ _REMEMBERED: dict[tuple[RunConfig, int, str], TrainingTable] = {}
 """One entry: in-process, every node and the cohort share it; a Ray worker serves many messages with it."""
 
 
-_READ: dict[tuple[RunConfig, int], Holdings] = {}
-"""What `training_table` read last, until `held_out_tables` takes it: one reading of the source serves both."""
-
-
-def _training_table(config: RunConfig, num_clients: int, progress: Progress | None) -> TrainingTable:
-    held = holdings(config, num_clients)
-    _READ.clear()
-    _READ[(config, num_clients)] = held
+def _training_table(config: RunConfig, held: Holdings, progress: Progress | None) -> TrainingTable:
     spec = encoder_spec(config.encoder)
     mask = mask_spec(config, config.mask_ratio)
     if mask.rule == "shared" and mask.shared_by == "client":
         rows = held.parts.rows
-        owners = np.repeat(np.arange(num_clients), held.parts.sizes)
+        owners = np.repeat(np.arange(len(held.parts)), held.parts.sizes)
         positions = replace(held.parts, rows=np.arange(len(rows)))
     else:
         wanted = np.zeros(len(held.train), dtype=np.bool_)
@@ -160,9 +157,14 @@ def _training_table(config: RunConfig, num_clients: int, progress: Progress | No
     return TrainingTable(table, _present(shard, rows, positions))
 
 
-def held_out_tables(config: RunConfig, num_clients: int, progress: Progress | None = None) -> HeldOut:
-    """Return the server's validation and test features, masked by the same rule at ``test-mask-ratio``."""
-    held = _READ.pop((config, num_clients), None) or holdings(config, num_clients)
+def held_out_tables(
+    config: RunConfig, num_clients: int, progress: Progress | None = None, held: Holdings | None = None
+) -> HeldOut:
+    """Return the server's validation and test features, masked by the same rule at ``test-mask-ratio``.
+
+    ``held`` is as in `training_table`.
+    """
+    held = held or holdings(config, num_clients)
     spec = encoder_spec(config.encoder)
     mask = replace(mask_spec(config, config.held_out_ratio), schedule="fixed", views=1)
 

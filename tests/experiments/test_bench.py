@@ -60,6 +60,8 @@ def test_each_suite_leaves_its_results(suite: str, tmp_path: Path, capsys) -> No
         (["--peers", "--peer", "plf=/bin/sh"], "unknown tool 'plf'; did you mean 'pfl'?"),
         (["--peers", "--peer", "pfl=/nowhere/python"], "/nowhere/python is no Python"),
         (["--device", "nowhere"], "--device nowhere"),
+        (["--device", "meta", "--suite", "wire"], "--device meta: goes with --suite rounds, encode, scale"),
+        (["--device", "meta", "--peers"], "other tools are timed on the CPU"),
     ],
     ids=" ".join,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 from pathlib import Path
@@ -17,7 +18,11 @@ SMALL = ["hidden-widths=24,20", "num-server-rounds=2", "local-steps=2", "batch-s
 
 
 def compare(encoder: str, out: Path, *more: str) -> int:
-    keys = [part for text in [f"encoder={encoder}", *SMALL] for part in ("-c", text)]
+    several = {text.split("=")[0] for option, text in itertools.pairwise(more) if option in ("--vary", "--tune")}
+    if more and more[-1] == "--tune":
+        several.add("local-steps")
+    small = [text for text in SMALL if text.split("=")[0] not in several]
+    keys = [part for text in [f"encoder={encoder}", *small] for part in ("-c", text)]
     return main(["compare", "demo", *keys, "--out", str(out), *more])
 
 
@@ -171,6 +176,8 @@ def test_a_failed_cell_is_reported_and_the_others_finish(tiny_encoder: str, tmp_
         (["demo", "--vary", "seed=1,2"], "seeds are counted by --seeds"),
         (["demo", "--vary", "mask-ratio=0,0.0"], "expected different values"),
         (["demo", "--vary", "mask-ratio="], "mask-ratio"),
+        (["demo", "--vary", "local-steps=1,2", "-c", "local-steps=3"], "3 and --vary both name local-steps"),
+        (["demo", "--tune", "local-steps=1,2", "-c", "local-steps=3"], "3 and --tune both name local-steps"),
         (["demo", "--vary", "mask-ratio=0", "--vary", "mask-ratio=0.5"], "--vary names mask-ratio twice"),
         (["demo", "--vary", "mask-ratio=0,0.99"], "mask-ratio = 0.99"),
         (["demo", "demo"], "named twice"),
