@@ -6,7 +6,7 @@ BIN := .venv/bin
 THREADS := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint format types check bundle clean
+.PHONY: help setup demo test test-long lint format types check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ setup: .venv/installed ## create .venv with the tested versions (again only when
 demo: setup ## run a small federation on handwritten digits, with nothing to download
 	@$(BIN)/python -m experiments run demo
 
-test: setup ## run the tests (under 10 minutes on two cores, no network)
+test: setup ## run the tests (five to ten minutes on two cores, no network)
 	$(THREADS) $(BIN)/python -m pytest -m "not long"
 
 test-long: setup ## run what waits for real processes: Ray, flwr run, a deployment (before a release)

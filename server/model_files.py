@@ -1,16 +1,15 @@
-"""A run's final weights, one file a model."""
+"""A run's final weights, one file a model, whose bytes are a function of the model alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save
 
 from fl_sparse.config import RunConfig
 from fl_sparse.exchange import Parameters
 from fl_sparse.own_models import separated
-from fl_sparse.whole_file import write_whole
+from fl_sparse.shard.tensor_file import write_tensors
 from server.checkpoint import Checkpoint
 from server.run_folder import RunFolder
 
@@ -39,4 +38,4 @@ def _write(path: Path, parameters: Parameters, config: RunConfig, state: Checkpo
         "pooling": config.pooling,
         "round": str(state.round),
     }
-    write_whole(path, save(tensors, metadata=metadata))
+    write_tensors(path, tensors, metadata)

@@ -21,7 +21,7 @@ from fl_sparse.errors import InputError
 from fl_sparse.whole_file import whole_file
 
 _TYPES = {"U8": "uint8", "U16": "uint16", "U32": "uint32", "I64": "int64"}
-_NAMES = {name: code for code, name in _TYPES.items()}
+_NAMES = {name: code for code, name in _TYPES.items()} | {"float32": "F32"}
 _LENGTH_BYTES = 8
 _ALIGNMENT = 8
 _MAX_HEADER = 100_000_000
@@ -36,7 +36,7 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Map
     path
         Where; an existing file is replaced.
     tensors
-        Of uint8, uint16, uint32 or int64.
+        Of uint8, uint16, uint32, int64 or float32, contiguous.
     metadata
         Strings.
 

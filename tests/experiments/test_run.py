@@ -116,6 +116,7 @@ def test_a_run_leaves_a_whole_folder(tiny_encoder: str, tmp_path: Path, capsys) 
 def test_every_option_runs_and_repeats_bit_for_bit(more: tuple[str, ...], tiny_encoder: str, tmp_path: Path) -> None:
     one, other = run(tiny_encoder, tmp_path, "one", *more), run(tiny_encoder, tmp_path, "other", *more)
     assert_equal_weights(one, other)
+    assert (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
 
 
 def test_clients_evaluate_what_they_kept_back_after_every_round(tiny_encoder: str, tmp_path: Path, caplog) -> None:
