@@ -10,7 +10,6 @@ devices and under Ray, weights would travel, and the method is refused.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -18,16 +17,12 @@ from typing import Self
 from flwr.app import RecordDict
 
 from fl_sparse.config import RunConfig
-from fl_sparse.errors import InputError
 from fl_sparse.exchange import Parameters, TrainOrder, TrainReply
 from fl_sparse.own_models import joined, separated
 from strategies.assignment import check_untaken
 from strategies.fedavg import FedAvg
 from strategies.submodel import SubmodelStrategy
 from strategies.virtual_clock import ClientTime, VirtualClock
-
-COPIES = 4
-"""Of every model: before and after a round, and a checkpoint's tensors and its file while it is written."""
 
 UNTAKEN = (
     "server-optimizer",
@@ -57,31 +52,6 @@ class Alone(FedAvg):
         """
         check_untaken(config, UNTAKEN, "clients exchange nothing under strategy 'alone'")
         return super().from_config(config)
-
-
-def check_memory(clients: int, model_bytes: int, available: int | None) -> None:
-    """Refuse more models than the machine can hold; ``available`` is its memory in bytes, None if unknown.
-
-    Raises
-    ------
-    InputError
-        With the estimate.
-    """
-    needed = COPIES * clients * model_bytes
-    if available is not None and needed > available:
-        raise InputError(
-            f"strategy 'alone' keeps {clients} models of {model_bytes / 1e6:.3g} MB, for which it takes about "
-            f"{needed / 1e9:.3g} GB of memory; this machine has {available / 1e9:.3g} GB. "
-            "Expected fewer clients or smaller hidden-widths"
-        )
-
-
-def machine_memory() -> int | None:
-    """Return the machine's memory in bytes, None where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None
 
 
 class AloneStrategy(SubmodelStrategy):

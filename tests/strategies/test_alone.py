@@ -30,10 +30,19 @@ from server.evaluation import Examination
 from server.flower_private import identify_process
 from server.in_process_grid import FIRST_NODE_ID, InProcessGrid
 from server.progress import PlainWatcher
-from strategies.alone import check_memory
+from strategies.memory import check_round_memory
 from strategies.registry import assignment_rule, check_distributed, flower_strategy
 from tests import reference
-from tests.strategies.cohort_of_five import FIRST_NODE, aggregate, answer, ask, cohort, configuration, model
+from tests.strategies.cohort_of_five import (
+    FIRST_NODE,
+    aggregate,
+    answer,
+    ask,
+    cohort,
+    configuration,
+    description,
+    model,
+)
 from tests.strategies.golden import CLASSES, CLIENTS, FEATURES, made_up_data
 
 SMALL = ["hidden-widths=12,10", "num-server-rounds=4", "local-steps=3", "batch-size=16"]
@@ -242,10 +251,14 @@ def test_a_client_that_cannot_hold_the_model_is_named(tiny_encoder: str, capsys,
 
 
 def test_more_models_than_memory_are_refused() -> None:
-    check_memory(1000, 6_000_000, 24_000_000_000)
-    check_memory(10**6, 10**9, None)
-    with pytest.raises(InputError, match=r"keeps 1001 models of 6 MB.* 24 GB of memory; this machine has 24 GB"):
-        check_memory(1001, 6_000_000, 24_000_000_000)
+    config = RunConfig(strategy="alone", hidden_widths="none")
+    rule, shapes = assignment_rule(config), {"output.weight": (1000, 1500)}
+    clients = {FIRST_NODE + client: description(client) for client in range(1001)}
+    some = dict(list(clients.items())[:1000])
+    check_round_memory(config, rule, some, shapes, streamed=True, available=24_000_000_000)
+    check_round_memory(config, rule, clients, shapes, streamed=True, available=None)
+    with pytest.raises(InputError, match=r"keeps 1001 models of 6 MB, which take about 24 GB .*; 24 GB are available"):
+        check_round_memory(config, rule, clients, shapes, streamed=True, available=24_000_000_000)
 
 
 @given(st.dictionaries(st.integers(0, 10**6), st.dictionaries(st.text(min_size=1), st.integers(), min_size=1)))
