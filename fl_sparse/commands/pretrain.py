@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fl_sparse.command_line import make_folder
 from fl_sparse.errors import InputError
-from fl_sparse.pretraining.recipe import PRECISIONS, Recipe
+from fl_sparse.pretraining.recipe import PRECISIONS, Recipe, usual_warmup
 
 SUMMARY = "pretrain an encoder on unlabelled images"
 SET_HERE = ("precision", "start_from", "warmup_epochs")
@@ -81,13 +81,12 @@ def run(args: argparse.Namespace) -> int:
     for name in ("limit", "threads", "workers", "keep_every", "data_seed"):
         if getattr(args, name) < 0:
             raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: expected 0 or more")
-    from fl_sparse.data.sources import load_images
-
-    train, _ = load_images(args.data, args.data_dir, data_seed=args.data_seed, image_column=args.image_column)
     import torch
 
+    from fl_sparse.data.sources import load_images
     from fl_sparse.encoder.load import load_encoder
     from fl_sparse.pretraining.autoencoder import MaskedAutoencoder
+    from fl_sparse.pretraining.beginning import PICTURES, check_folder, check_model, earlier_progress
     from fl_sparse.pretraining.decoded import DecodedImages
     from fl_sparse.pretraining.loop import pretrain
     from fl_sparse.pretraining.pictures import draw_losses, draw_reconstruction, reconstruction, whole_images
@@ -100,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
     device = ("cuda" if torch.cuda.is_available() else "cpu") if args.device == "auto" else args.device
     if args.threads:
         torch.set_num_threads(args.threads)
+    check_folder(args.out)
     start = load_encoder(args.start_from) if args.start_from else None
     values = {item.name: getattr(args, item.name) for item in fields(Recipe) if item.name not in SET_HERE}
     automatic = "bfloat16" if has_bfloat16(device) else "float32"
@@ -107,12 +107,15 @@ def run(args: argparse.Namespace) -> int:
         **values,
         precision=automatic if args.precision == "auto" else args.precision,
         start_from=start.spec.digest if start else "",
-        warmup_epochs=args.epochs / 20 if args.warmup_epochs is None else args.warmup_epochs,
+        warmup_epochs=usual_warmup(args.epochs) if args.warmup_epochs is None else args.warmup_epochs,
     )
+    check_model(recipe, start.model if start else None)
+    train, _ = load_images(args.data, args.data_dir, data_seed=args.data_seed, image_column=args.image_column)
     count = min(args.limit or len(train), len(train))
     images = DecodedImages(train, count)
+    earlier_progress(args.out, recipe, images)
     samples = whole_images(images, recipe.image_size)
-    make_folder(args.out / "pictures", "--out")
+    make_folder(args.out / PICTURES, "--out")
     commit = current_commit()
     data = f"{train.name}: {count:,} images, without labels"
     print(f"{data}; {recipe.model}, {recipe.precision}, {device}, {torch.get_num_threads()} CPU threads", flush=True)
@@ -125,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
             save_result(kept, model, recipe, progress, data=data, commit=commit)
         draw_losses(args.out / "loss.png", progress.losses)
         masked, painted = reconstruction(model, recipe, samples)
-        draw_reconstruction(args.out / "pictures" / f"epoch-{number:04}.png", (samples, masked, painted))
+        draw_reconstruction(args.out / PICTURES / f"epoch-{number:04}.png", (samples, masked, painted))
 
     workers = args.workers or (1 if device == "cpu" else max(1, (os.cpu_count() or 2) // 2))
     try:

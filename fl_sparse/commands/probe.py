@@ -17,6 +17,7 @@ from fl_sparse.errors import InputError, nearest
 SUMMARY = "measure an encoder by nearest neighbours and linear probes"
 READOUT_NAMES = ("linear", "ridge", "knn")
 POOLING_NAMES = ("cls", "mean", "both")
+RESULTS = ("probe.csv", "probe.png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-baselines", action="store_true", help="leave out raw pixels and the untrained encoder")
     parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"), help="of the encoder")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="CUDA if there is one (auto)")
-    parser.add_argument("--out", type=Path, help="folder for probe.csv and probe.png")
+    parser.add_argument("--out", type=Path, help="folder for probe.csv and probe.png, which must not be there")
 
 
 def _chosen(text: str, valid: tuple[str, ...], option: str) -> tuple[str, ...]:
@@ -57,6 +58,13 @@ def run(args: argparse.Namespace) -> int:
     poolings = _chosen(args.poolings, POOLING_NAMES, "--poolings")
     if args.data_seed < 0:
         raise InputError(f"--data-seed {args.data_seed}: expected 0 or more")
+    if args.seeds < 1:
+        raise InputError(f"--seeds {args.seeds}: expected at least 1")
+    if args.limit < 0:
+        raise InputError(f"--limit {args.limit}: expected 0 or more")
+    for name in RESULTS:
+        if args.out is not None and (args.out / name).exists():
+            raise InputError(f"--out {args.out}: {name} of an earlier probe is there; expected another folder")
     import torch
 
     from fl_sparse.data.sources import load_images
@@ -82,8 +90,6 @@ def run(args: argparse.Namespace) -> int:
         untrained = untrained_encoder(encoder.spec, seed=0, normalization=args.normalization, device=device)
     if args.out is not None:
         make_folder(args.out, "--out")
-    if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
     found: list[Measurement] = []
     shown = sys.stderr.isatty()
     for one in probe_grid(

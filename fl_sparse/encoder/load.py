@@ -122,6 +122,12 @@ def place_weights(model: nn.Module, tensors: Mapping[str, Tensor], name: str) ->
     InputError
         Naming tensors that are missing, unexpected, or of another shape.
     """
+    check_tensors(model, tensors, name)
+    model.load_state_dict(dict(tensors))
+
+
+def check_tensors(model: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
+    """Refuse tensors as `place_weights` does, and place none: the model may have shapes alone."""
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in tensors.items()}
     wrong = {
@@ -136,7 +142,6 @@ def place_weights(model: nn.Module, tensors: Mapping[str, Tensor], name: str) ->
     if any(wrong.values()):
         parts = [f"{_some(keys)} {what}" for what, keys in wrong.items() if keys]
         raise InputError(f"{name}: tensors do not fit {type(model).__name__}: {'; '.join(parts)}")
-    model.load_state_dict(dict(tensors))
 
 
 def _some(keys: list[str], shown: int = 4) -> str:

@@ -18,14 +18,12 @@ from torch.func import functional_call
 
 from fl_sparse.draws import Purpose, generator
 from fl_sparse.encoder.load import place_weights
-from fl_sparse.errors import InputError
 from fl_sparse.patches import patchify
 from fl_sparse.pretraining.autoencoder import MaskedAutoencoder
+from fl_sparse.pretraining.beginning import STATE_FILE, earlier_progress
 from fl_sparse.pretraining.crops import PixelSource, cropped_batch
 from fl_sparse.pretraining.recipe import Recipe
 from fl_sparse.pretraining.state import Progress, build_optimizer, load_state, restore, save_state
-
-STATE_FILE = "state.safetensors"
 
 
 @dataclass(frozen=True)
@@ -184,25 +182,19 @@ def pretrain(
     InputError
         If there are no images, or the state in ``out`` is damaged or another recipe's.
     """
-    if len(images) < recipe.accumulate:
-        raise InputError(
-            f"{len(images)} images: expected at least one for each of {recipe.accumulate} parts of a batch"
-        )
+    earlier = earlier_progress(out, recipe, images)
     model = MaskedAutoencoder(recipe)
-    progress = Progress(0, (), 0.0, images.fingerprint)
+    progress = earlier or Progress(0, (), 0.0, images.fingerprint)
     state = out / STATE_FILE
-    saved = load_state(state) if state.exists() else None
-    if saved is not None:
-        progress = resumed_progress(state, saved[1], recipe, saved[2], images.fingerprint)
-    elif start is not None:
+    if earlier is None and start is not None:
         place_weights(model.encoder, start.state_dict(), "start")
         progress = replace(progress, schedule="a new cosine from the weights of another encoder")
     model.to(device)
     if device == "cpu":
         model.prefer_plain_attention()
     optimizer = build_optimizer(model, recipe)
-    if saved is not None:
-        restore(model, optimizer, saved[0])
+    if earlier is not None:
+        restore(model, optimizer, load_state(state)[0])
     while progress.epochs_done < recipe.epochs:
         started = time.perf_counter()
         loss = train_epoch(model, optimizer, images, recipe, progress.epochs_done, workers=workers, on_step=on_step)
@@ -215,23 +207,3 @@ def pretrain(
         save_state(state, model, optimizer, recipe, progress)
         on_epoch(model, recipe, progress)
     return model, progress
-
-
-def resumed_progress(path: Path, saved: Recipe, recipe: Recipe, progress: Progress, fingerprint: str) -> Progress:
-    """Refuse a state of other images or another recipe; note a changed number of epochs.
-
-    Raises
-    ------
-    InputError
-        If the images or any field but ``epochs`` differ.
-    """
-    if progress.data != fingerprint:
-        raise InputError(f"{path}: made from other images; expected the same data, or another folder")
-    old, new = saved.to_dict(), recipe.to_dict()
-    changed = [f"{name} {old[name]} (now {new[name]})" for name in old if old[name] != new[name] and name != "epochs"]
-    if changed:
-        raise InputError(f"{path}: made with another recipe: {', '.join(changed)}; use another folder")
-    if saved.epochs != recipe.epochs:
-        note = f"cosine to {saved.epochs} epochs until epoch {progress.epochs_done}, then to {recipe.epochs}"
-        return replace(progress, schedule="; ".join(filter(None, (progress.schedule, note))))
-    return progress

@@ -11,6 +11,11 @@ from fl_sparse.masks.spec import kept_count
 PRECISIONS = ("float32", "bfloat16")
 
 
+def usual_warmup(epochs: int) -> float:
+    """Return the epochs of warm-up of a run that is given none: a twentieth of all."""
+    return epochs / 20
+
+
 def _value(default: Any, meaning: str) -> Any:
     return field(default=default, metadata={"help": meaning})
 
@@ -62,11 +67,12 @@ class Recipe:
             raise InputError(f"crop_scale {self.crop_scale}: expected a share above 0, at most 1")
         if not 0 <= self.warmup_epochs < self.epochs:
             raise InputError(f"warmup_epochs {self.warmup_epochs}: expected less than epochs {self.epochs}")
-        if self.learning_rate <= 0 or self.weight_decay < 0 or self.std <= 0 or self.seed < 0:
-            raise InputError(
-                f"learning_rate {self.learning_rate}, weight_decay {self.weight_decay}, std {self.std}, seed "
-                f"{self.seed}: expected positive rate and std, decay and seed not negative"
-            )
+        for name in ("learning_rate", "std"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} {getattr(self, name)}: expected more than 0")
+        for name in ("weight_decay", "seed"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} {getattr(self, name)}: expected 0 or more")
         if self.precision not in PRECISIONS:
             raise InputError(f"precision {self.precision!r} is unknown{nearest(self.precision, PRECISIONS)}")
 

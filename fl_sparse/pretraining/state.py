@@ -87,10 +87,16 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], Recipe, Progress]:
     InputError
         If the file is damaged or is no pretraining state.
     """
+    recipe, progress = load_progress(path)
+    with safe_open(path, framework="pt") as stream:
+        return {name: stream.get_tensor(name) for name in stream.keys()}, recipe, progress  # noqa: SIM118
+
+
+def load_progress(path: Path) -> tuple[Recipe, Progress]:
+    """Read what a state's header tells, as `load_state` does; the tensors stay in the file."""
     try:
         with safe_open(path, framework="pt") as stream:
             header = stream.metadata() or {}
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a whole pretraining state ({error})") from error
     if header.get("format") != FORMAT:
@@ -102,7 +108,7 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], Recipe, Progress]:
         header.get("data", ""),
         header["schedule"],
     )
-    return tensors, Recipe.from_dict(json.loads(header["recipe"])), progress
+    return Recipe.from_dict(json.loads(header["recipe"])), progress
 
 
 @torch.no_grad()

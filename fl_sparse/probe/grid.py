@@ -49,10 +49,10 @@ class Grid:
             raise InputError(f"ratios {self.ratios}: expected one or more different masking ratios")
         for ratio in self.ratios:
             MaskSpec("random", ratio)
-        if self.seeds < 1 or self.limit < 0:
-            raise InputError(
-                f"seeds {self.seeds}, limit {self.limit}: expected at least one seed and no negative limit"
-            )
+        if self.seeds < 1:
+            raise InputError(f"seeds {self.seeds}: expected at least 1")
+        if self.limit < 0:
+            raise InputError(f"limit {self.limit}: expected 0 or more training images")
 
 
 def training_rows(labels: NDArray[np.int64], limit: int, seed: int) -> NDArray[np.int64]:

@@ -14,10 +14,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from fl_sparse.__main__ import main
 from fl_sparse.encoder import load_encoder
 from fl_sparse.encoder.header import read_header
 from fl_sparse.errors import InputError
-from fl_sparse.pretraining.loop import STATE_FILE, epoch_rows, make_batch, pretrain
+from fl_sparse.pretraining.beginning import STATE_FILE, check_folder
+from fl_sparse.pretraining.loop import epoch_rows, make_batch, pretrain
 from fl_sparse.pretraining.recipe import Recipe
 from fl_sparse.pretraining.reporting import describe, duration
 from fl_sparse.pretraining.result import export_state
@@ -124,6 +126,55 @@ def test_another_recipe_is_refused_and_more_epochs_are_noted(folders: tuple[Path
     assert (out / STATE_FILE).read_bytes() == before
     _, progress = pretrain(Noise(), RECIPE, out)
     assert progress.schedule == "cosine to 2 epochs until epoch 2, then to 3"
+
+
+def test_a_warm_up_that_followed_from_the_epochs_is_not_blamed(folders: tuple[Path, Path]) -> None:
+    out, _ = folders
+    pretrain(Noise(), replace(RECIPE, epochs=1, warmup_epochs=0.05), out)
+    longer = replace(RECIPE, epochs=2, warmup_epochs=0.1)
+    with pytest.raises(InputError, match=r"recipe: epochs 1 \(now 2\); .* go on with --warmup-epochs 0\.05$"):
+        pretrain(Noise(), longer, out)
+    with pytest.raises(InputError, match=r"recipe: epochs 1 \(now 2\), seed 0 \(now 1\); use another folder$"):
+        pretrain(Noise(), replace(longer, seed=1), out)
+    _, progress = pretrain(Noise(), replace(longer, warmup_epochs=0.05), out)
+    assert progress.epochs_done == 2
+
+
+def test_only_a_run_or_its_unfinished_beginning_is_gone_on_with(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    out, _ = folders
+    check_folder(tmp_path / "new")
+    check_folder(out)
+    (out / "pictures").mkdir()
+    (out / f".{STATE_FILE}.12-ab.partial").write_bytes(b"half a file")
+    check_folder(out)
+    for name in ("encoder.safetensors", "loss.png", "pictures/epoch-0001.png", "config.toml"):
+        (out / name).write_text("another's")
+        with pytest.raises(InputError, match=f"holds {name.split('/')[0]} and no {STATE_FILE}"):
+            check_folder(out)
+        (out / name).unlink()
+    (out / STATE_FILE).write_text("whatever it is, it is read first")
+    (out / "loss.png").write_text("its own")
+    check_folder(out)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--model", "vit_tny_patch16_224"], "--model 'vit_tny_patch16_224' is unknown; did you mean 'vit_tiny"),
+        (["--model", "resnet18"], "resnet18"),
+        (["--start-from", "shipped"], "--start-from: tensors do not fit"),
+        (["--limit", "1", "--accumulate", "2", "--batch-size", "2"], "1 images"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_found_before_anything_is_said_or_left(more, said: str, tmp_path: Path, capsys) -> None:
+    sizes = ["--model", "test_vit", "--image-size", "16", "--device", "cpu", "--limit", "8"]
+    assert main(["pretrain", "--data", "digits", *sizes, "--out", str(tmp_path / "run"), *more]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert said in printed.err
+    assert printed.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_other_images_are_refused(folders: tuple[Path, Path]) -> None:
@@ -248,6 +299,7 @@ def test_command_leaves_an_encoder_pictures_and_a_curve(tmp_path: Path) -> None:
     assert load_encoder(str(out / "encoder.safetensors")).spec.patch_size == 4
     refused = command(out, "--learning-rate", "0.5")
     assert refused.returncode == 2
+    assert refused.stdout == ""
     assert refused.stderr.count("\n") == 1
     assert "another recipe" in refused.stderr
 

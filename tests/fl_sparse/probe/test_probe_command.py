@@ -88,6 +88,16 @@ def test_command_prints_a_table_and_writes_a_plot(
     assert (out / "probe.png").stat().st_size > 5000
 
 
+@pytest.mark.parametrize("name", ["probe.csv", "probe.png"])
+def test_an_earlier_probe_is_kept(name: str, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / name).write_text("earlier")
+    assert main(["probe", "--encoder", str(encoder), "--data", "digits", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert f"{name} of an earlier probe" in error
+    assert error.count("\n") == 1
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "earlier")]
+
+
 @pytest.mark.parametrize(
     ("option", "value", "line"),
     [
@@ -96,7 +106,8 @@ def test_command_prints_a_table_and_writes_a_plot(
         ("--ratios", "0,0", "different"),
         ("--readouts", "linar", "did you mean 'linear'"),
         ("--poolings", "max", "is unknown"),
-        ("--seeds", "0", "at least one seed"),
+        ("--seeds", "0", "error: --seeds 0: expected at least 1"),
+        ("--limit", "-5", "error: --limit -5: expected 0 or more"),
         ("--data", "digts", "did you mean 'digits'"),
         ("--encoder", "none.safetensors", "no such encoder file"),
         ("--normalization", "haf", "expected 'model', 'half'"),
