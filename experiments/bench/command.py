@@ -78,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
             f"--device {args.device}: goes with --suite {', '.join(ON_DEVICE)}, and other tools are timed on the CPU"
         )
     peers = find_peers(args.peer) if args.peers else {}
+    if args.data_dir:
+        importlib.import_module("experiments.bench.startup").check_data_dir(args.data_dir)
     out = Path(args.out) if args.out else Path("runs") / next_name(Path("runs"), "bench")
     check_new(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -16,10 +16,12 @@ from experiments.bench.orders import subnet_order
 from experiments.bench.results import Comparison, Measurement, SuiteResult, measured
 from experiments.bench.settings import Settings
 from experiments.bench.timing import Timing
+from experiments.recipes import find_recipe
 from fl_sparse.config import from_mapping, to_mapping
 from fl_sparse.data.sources import load_images
 from fl_sparse.encoder import encoder_spec
 from fl_sparse.features import Features, feature_key, stored_features
+from fl_sparse.federation import check_data
 from fl_sparse.masks.spec import MaskSpec
 from fl_sparse.mlp import MLPSpec
 from fl_sparse.shard.build import build_shard
@@ -33,6 +35,25 @@ CAVEATS = (
     "and importing NumPy and Flower are in the time",
     "device: S = 4 of 768-1000-1000-10, Adam, 20 steps of 64, 1,000 examples with stored features",
 )
+
+
+def check_data_dir(folder: str) -> None:
+    """Refuse a data folder that the runs' own source cannot read.
+
+    Raises
+    ------
+    InputError
+        That of the source.
+    """
+    recipe, overrides = _job(folder)
+    config = from_mapping({**find_recipe(recipe)[1], **overrides}, source=f"recipe {recipe}")
+    check_data(config)
+    load_images(config.dataset, config.data_dir, data_seed=config.data_seed)
+
+
+def _job(data_dir: str) -> tuple[str, dict[str, Any]]:
+    """Return the recipe that is run, and what is overridden."""
+    return ("ist-gap/ist-4", {"data-dir": str(Path(data_dir).absolute())}) if data_dir else ("demo", {})
 
 
 def run(settings: Settings) -> SuiteResult:
@@ -51,9 +72,8 @@ def run(settings: Settings) -> SuiteResult:
 def _second_run(
     settings: Settings, environment: dict[str, str]
 ) -> tuple[list[Measurement], list[Comparison], dict[str, Any]]:
-    recipe = "ist-gap/ist-4" if settings.data_dir else "demo"
+    recipe, overrides = _job(settings.data_dir)
     name = "CIFAR-10" if settings.data_dir else "digits"
-    overrides: dict[str, Any] = {"data-dir": str(Path(settings.data_dir).absolute())} if settings.data_dir else {}
     if settings.quick:
         overrides |= {"mask-ratio": 0.95, "train-images": 100}
     runs: list[Ended] = []

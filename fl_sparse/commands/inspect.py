@@ -28,9 +28,10 @@ def run(args: Namespace) -> int:
     from fl_sparse.shard.describe import describe_shard
     from fl_sparse.shard.file import load_shard, require_new_file
 
-    # The default name can only hold an older picture of the same shard; a name that was given may hold anything.
     picture = args.out or args.shard.with_name(f"{args.shard.name}.png")
-    require_new_file(picture, force=args.force or args.out is None)
+    if picture.suffix != ".png":
+        raise InputError(f"--out {picture}: expected a file with suffix .png")
+    require_new_file(picture, force=args.force)
     if picture.exists() and args.shard.exists() and picture.samefile(args.shard):
         raise InputError(f"{picture}: the picture would replace the shard")
     shard = load_shard(args.shard)

@@ -132,8 +132,13 @@ def _sizes(args: Namespace) -> tuple[int, int]:
 
         spec = encoder_spec(args.encoder or "shipped")
         return spec.image_size, spec.patch_size
-    if args.encoder is not None or None in given:
-        raise InputError("give either --encoder, or both --image-size and --patch-size")
+    sizes = {"--image-size": args.image_size, "--patch-size": args.patch_size}
+    named = " ".join(f"{option} {size}" for option, size in sizes.items() if size is not None)
+    if args.encoder is not None:
+        raise InputError(f"--encoder {args.encoder} {named}: expected either --encoder, or both sizes")
+    if None in given:
+        missing = next(option for option, size in sizes.items() if size is None)
+        raise InputError(f"{named} without {missing}: expected both, or neither for an encoder's sizes")
     return args.image_size, args.patch_size
 
 

@@ -21,6 +21,8 @@ IMAGE_SUFFIXES = frozenset(
     (".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
 MASK_SUFFIX = ".mask.png"
+OPAQUE_SUFFIXES = frozenset((".jpeg", ".jpg", ".pbm", ".pgm", ".ppm"))
+"""Of formats without transparency."""
 TEST_SHARE = 0.15
 """Share held out of a folder that comes without test images."""
 
@@ -129,6 +131,28 @@ def load_imagefolder(request: SourceRequest) -> tuple[ImageSet, ImageSet]:
         if (root / split).is_dir():
             return train, class_folder_images(f"{name} {split}", root / split, train.classes)
     return drawn_test_split(train, name, data_seed=request.data_seed, test_share=TEST_SHARE)
+
+
+def folder_has_masks(request: SourceRequest) -> bool:
+    """Tell whether any image below the data folder has a mask file or is of a mode with transparency.
+
+    Names are looked at first, then headers, up to the first that has; no image is decoded. What cannot be opened is
+    left to whoever reads it.
+    """
+    files = [path for path in request.folder().rglob("*") if path.name.lower().endswith(MASK_SUFFIX) or _is_image(path)]
+    return any(path.name.lower().endswith(MASK_SUFFIX) for path in files) or any(map(_is_transparent, files))
+
+
+def _is_transparent(file: Path) -> bool:
+    from PIL import Image
+
+    if file.suffix.lower() in OPAQUE_SUFFIXES:
+        return False
+    try:
+        with Image.open(file) as image:
+            return image.has_transparency_data
+    except Exception:  # decoders raise errors of every type on damaged data
+        return True
 
 
 def _folders(root: Path) -> list[Path]:

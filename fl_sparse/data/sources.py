@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fl_sparse.data.cifar import CIFAR10, CIFAR100, cifar_loader
-from fl_sparse.data.class_folders import load_imagefolder
+from fl_sparse.data.class_folders import folder_has_masks, load_imagefolder
 from fl_sparse.data.digits import load_digits
 from fl_sparse.data.hugging_face import PREFIX, load_hugging_face
 from fl_sparse.data.images import ImageSet
@@ -32,6 +32,8 @@ class SourceInfo:
         Whether data-dir must be given.
     has_columns
         Whether image-column, label-column and id-column apply.
+    has_masks
+        Whether images can have invalid pixels: false only where it is known, without decoding an image, that none has.
     """
 
     description: str
@@ -39,6 +41,7 @@ class SourceInfo:
     needs_network: bool = False
     needs_data_dir: bool = False
     has_columns: bool = False
+    has_masks: Callable[[SourceRequest], bool] = lambda request: False
 
 
 SOURCES: Mapping[str, SourceInfo] = {
@@ -48,14 +51,23 @@ SOURCES: Mapping[str, SourceInfo] = {
         load_parquet,
         needs_data_dir=True,
         has_columns=True,
+        has_masks=lambda request: True,
     ),
     "imagefolder": SourceInfo(
-        "class folders of images, in train/ and test/ or split 85/15", load_imagefolder, needs_data_dir=True
+        "class folders of images, in train/ and test/ or split 85/15",
+        load_imagefolder,
+        needs_data_dir=True,
+        has_masks=folder_has_masks,
     ),
     "resisc45": SourceInfo(
-        "NWPU-RESISC45 class folders, split 27,000/4,500 (seeded)", load_resisc45, needs_data_dir=True
+        "NWPU-RESISC45 class folders, split 27,000/4,500 (seeded)",
+        load_resisc45,
+        needs_data_dir=True,
+        has_masks=folder_has_masks,
     ),
-    "aid": SourceInfo("AID class folders, split 8,500/1,500 (seeded)", load_aid, needs_data_dir=True),
+    "aid": SourceInfo(
+        "AID class folders, split 8,500/1,500 (seeded)", load_aid, needs_data_dir=True, has_masks=folder_has_masks
+    ),
     "cifar10": SourceInfo("CIFAR-10, 50,000/10,000 32x32 images", cifar_loader(CIFAR10), needs_network=True),
     "cifar100": SourceInfo("CIFAR-100, 50,000/10,000 32x32 images", cifar_loader(CIFAR100), needs_network=True),
     **{
@@ -67,6 +79,7 @@ SOURCES: Mapping[str, SourceInfo] = {
         load_hugging_face,
         needs_network=True,
         has_columns=True,
+        has_masks=lambda request: True,
     ),
 }
 """Every source by the name that `dataset` takes; the last stands for all names that start with ``hf:``."""

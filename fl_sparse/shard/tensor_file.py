@@ -63,8 +63,15 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Map
             file.write(np.ascontiguousarray(little).reshape(-1).view(np.uint8).data)
 
 
-def map_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+def map_tensors(path: Path, key: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Map a file's tensors into memory, read-only.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    key
+        The one entry that its metadata must have.
 
     Returns
     -------
@@ -94,6 +101,9 @@ def map_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     metadata = entries.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise InputError(f"{path}: damaged header (metadata is not a map of strings)")
+    # Before the tensors: those of another kind of file are not damaged.
+    if set(metadata) != {key}:
+        raise InputError(f"{path}: not a shard ({key!r} is missing from its header)")
     tensors = {name: _mapped(path, name, entry, data[body:]) for name, entry in entries.items()}
     expected = body + sum(tensor.nbytes for tensor in tensors.values())
     if expected != size:

@@ -56,6 +56,8 @@ def test_each_suite_leaves_its_results(suite: str, tmp_path: Path, capsys) -> No
         (["--suite", "round"], "unknown suite; did you mean 'rounds'?"),
         (["--suite", "wire", "--peers"], "goes with --suite rounds"),
         (["--suite", "wire", "--data-dir", "here"], "goes with --suite startup"),
+        (["--suite", "startup", "--data-dir", "/no/such/folder"], "/no/such/folder"),
+        (["--suite", "startup", "--data-dir", str(Path(__file__).parent)], "train.parquet"),
         (["--peer", "pfl=/bin/sh"], "goes with --peers"),
         (["--peers", "--peer", "plf=/bin/sh"], "unknown tool 'plf'; did you mean 'pfl'?"),
         (["--peers", "--peer", "pfl=/nowhere/python"], "/nowhere/python is no Python"),

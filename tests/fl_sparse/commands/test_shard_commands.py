@@ -84,7 +84,8 @@ def test_natural_follows_transparency_and_says_when_there_is_none(
         (["--mask-ratio", "0.99"], "0.99"),
         (["--mask-schedule", "resample"], "did you mean 'resampled'"),
         (["--mask-views", "4"], "4 mask views under the schedule 'fixed'"),
-        (["--image-size", "32"], "--patch-size"),
+        (["--image-size", "32"], "--image-size 32 without --patch-size"),
+        (["--patch-size", "5"], "--patch-size 5 without --image-size"),
         (["--image-size", "32", "--patch-size", "5"], "32 is not a multiple of the patch size 5"),
         (["--image-size", "32", "--patch-size", "4", "--encoder", "shipped"], "either --encoder"),
         (["--encoder", "none.safetensors"], "none.safetensors"),
@@ -131,7 +132,9 @@ def test_inspect_prints_and_draws(photos: Path, capsys: pytest.CaptureFixture[st
     assert main(["inspect", str(shard)]) == 0
     assert "cat (3), dog (2)" in capsys.readouterr().out
     assert (photos.parent / "x.shard.png").is_file()
-    assert main(["inspect", str(shard)]) == 0  # its own older picture is replaced
+    assert main(["inspect", str(shard)]) == 2
+    assert "x.shard.png: exists already" in capsys.readouterr().err
+    assert main(["inspect", str(shard), "--force"]) == 0
     assert main(["inspect", str(shard), "--out", str(picture)]) == 0
     with Image.open(picture) as sheet:
         assert sheet.format == "PNG"
@@ -139,9 +142,20 @@ def test_inspect_prints_and_draws(photos: Path, capsys: pytest.CaptureFixture[st
     assert "exists already" in capsys.readouterr().err
     before = shard.read_bytes()
     assert main(["inspect", str(shard), "--out", str(shard), "--force"]) == 2
+    assert "expected a file with suffix .png" in capsys.readouterr().err
+    alike = shard.rename(shard.with_suffix(".png"))
+    assert main(["inspect", str(alike), "--out", str(alike), "--force"]) == 2
+    assert "would replace the shard" in capsys.readouterr().err
+    alike.rename(shard)
+    assert shard.read_bytes() == before
     shard.write_bytes(before[:-9])
-    assert main(["inspect", str(shard)]) == 2
+    assert main(["inspect", str(shard), "--force"]) == 2
     assert "cut short" in capsys.readouterr().err
+
+
+def test_inspect_says_that_an_encoder_is_no_shard(tiny_encoder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", tiny_encoder]) == 2
+    assert "not a shard (" in capsys.readouterr().err
 
 
 def test_info_lists_everything_within_80_columns(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from fl_sparse.config import RunConfig
 from fl_sparse.data import sources
@@ -34,6 +35,8 @@ def test_a_source_is_checked_without_being_read(dataset: str, tmp_path: Path, mo
         ({"dataset": "hf:"}, "expected hf:NAME"),
         ({"id_column": "user"}, "has no columns"),
         ({"partition": "natural"}, "needs id-column"),
+        ({"mask": "natural"}, "no image of dataset 'digits' has any"),
+        ({"mask": "natural", "dataset": "cifar10"}, "no image of dataset 'cifar10' has any"),
         ({"encoder": "/no/such.safetensors"}, "no such encoder file"),
         ({"encoder_normalization": "0.5"}, "encoder normalization '0.5'"),
     ],
@@ -42,3 +45,32 @@ def test_a_source_is_checked_without_being_read(dataset: str, tmp_path: Path, mo
 def test_what_is_refused(changes: dict[str, str], words: str) -> None:
     with pytest.raises(InputError, match=words):
         check_data(RunConfig(**changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "can"),
+    [
+        ("1.jpg", "RGB", False),
+        ("1.png", "RGB", False),
+        ("1.png", "RGBA", True),
+        ("1.png", "LA", True),
+        ("1.mask.png", "L", True),
+    ],
+)
+def test_natural_masks_need_a_mask_file_or_transparency(name: str, mode: str, can: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "train" / "cat"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(folder / "0.jpg")
+    Image.new(mode, (4, 4)).save(folder / name)
+    config = RunConfig(dataset="imagefolder", data_dir=str(tmp_path), mask="natural")
+    if can:
+        check_data(config)
+    else:
+        with pytest.raises(InputError, match=r"no image of data-dir .* has any"):
+            check_data(config)
+
+
+def test_a_damaged_image_may_have_a_mask_until_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "0.png").write_bytes(b"no picture")
+    check_data(RunConfig(dataset="imagefolder", data_dir=str(tmp_path), mask="natural"))
