@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -11,13 +10,13 @@ from experiments.bench import command as bench
 from experiments.compare import command as compare
 from experiments.figure import command as figure
 from experiments.report import command as report
-from fl_sparse.command_line import CommandParser
+from fl_sparse.command_line import CommandParser, HelpFormatter
 from fl_sparse.errors import InputError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code: 0, or 2 after one line on standard error."""
-    parser = CommandParser(prog="python -m experiments", description=__doc__)
+    parser = CommandParser(prog="python -m experiments", description=__doc__, formatter_class=HelpFormatter)
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     for name, module in (
         ("run", run),
@@ -32,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             help=module.SUMMARY,
             description=module.__doc__,
             epilog=module.epilog(),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=HelpFormatter,
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run)

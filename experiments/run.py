@@ -20,6 +20,7 @@ from experiments import ray_backend
 from experiments.recipes import describe_recipes, find_recipe
 from fl_sparse.config import RunConfig, from_mapping, to_mapping
 from fl_sparse.config_text import describe_keys, parse_override
+from fl_sparse.errors import InputError
 from fl_sparse.federation import check_data
 from server.launch import Launch
 from server.progress import BarWatcher, PlainWatcher, human_bytes
@@ -91,8 +92,17 @@ def run(args: argparse.Namespace) -> int:
 def resolve(recipe: str | None, overrides: list[str], resume: str) -> tuple[str, RunConfig]:
     """Return the run's short name and its configuration: defaults, then the recipe's keys, then the overrides.
 
-    When a run is resumed without a recipe, its own configuration takes the recipe's place.
+    When a run is resumed, its own configuration takes the recipe's place.
+
+    Raises
+    ------
+    InputError
+        For a recipe that is to be resumed, one that is unknown, or a key or value that is refused.
     """
+    if recipe is not None and resume:
+        raise InputError(
+            f"recipe {recipe} and --resume {resume}: the run there has a configuration of its own; expected either"
+        )
     if recipe is not None:
         name, values = find_recipe(recipe)
     elif resume:

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 
 from fl_sparse import __version__, commands
-from fl_sparse.command_line import CommandParser
+from fl_sparse.command_line import CommandParser, HelpFormatter
 from fl_sparse.errors import InputError
 
 
 def _parser() -> argparse.ArgumentParser:
     about = "Tools for sparse images and their encoder."
-    parser = CommandParser(prog="python -m fl_sparse", description=about)
+    parser = CommandParser(prog="python -m fl_sparse", description=about, formatter_class=HelpFormatter)
     parser.add_argument("--version", action="version", version=f"fl-sparse {__version__}")
     choices = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     for found in sorted(pkgutil.iter_modules(commands.__path__), key=lambda module: module.name):
@@ -22,7 +22,7 @@ def _parser() -> argparse.ArgumentParser:
             found.name,
             help=module.SUMMARY,
             description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=HelpFormatter,
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run)

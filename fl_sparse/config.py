@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fl_sparse.config_values import Scalar, check_range, kebab, parse_shares, parse_widths
+from fl_sparse.config_values import Scalar, check_range, kebab, parse_shares, parse_widths, shown
 from fl_sparse.data.partition import SCHEMES
 from fl_sparse.device_profiles import parse_profiles
-from fl_sparse.errors import InputError, nearest
+from fl_sparse.errors import KEYS_LIST, InputError, nearest
 from fl_sparse.features.compute import PRECISIONS
 from fl_sparse.features.pooled import POOLINGS
 from fl_sparse.masks.spec import MAX_RATIO, RULES, SCHEDULES, SHARERS
@@ -160,11 +160,13 @@ class RunConfig:
             check_range(kebab(name), value, math.isfinite(value) and value > 0, "a positive number")
         check_range("train-images", self.train_images, self.train_images >= 0, "0 or more")
         check_range("folds", self.folds, self.folds == 0 or self.folds >= 2, "0, or 2 or more")
+        if self.fold > 0 and not self.folds:
+            raise InputError(f"fold = {self.fold}: needs folds, the number of them, as in folds = {self.fold + 1}")
         check_range("fold", self.fold, 0 <= self.fold < max(1, self.folds), f"0 to {max(1, self.folds) - 1}")
         if self.momentum and self.optimizer != "sgd":
             raise InputError(f"momentum = {self.momentum}: optimizer {self.optimizer!r} has none; it is for sgd")
         if self.error_feedback and self.update_format == "float32":
-            raise InputError("error-feedback = True: update-format 'float32' loses nothing; expected bfloat16 or int8")
+            raise InputError("error-feedback = true: update-format 'float32' loses nothing; expected bfloat16 or int8")
         if self.optimizer_state == "kept" and self.optimizer == "sgd" and not self.momentum:
             raise InputError("optimizer-state = 'kept': optimizer 'sgd' without momentum has no state to keep")
         if self.optimizer_state == "kept" and self.update_format != "float32":
@@ -248,7 +250,7 @@ def from_mapping(values: Mapping[str, Any], *, source: str) -> RunConfig:
     chosen: dict[str, Scalar] = {}
     for key, value in values.items():
         if key not in FIELDS:
-            raise InputError(f"{source}: unknown key {key!r}{nearest(key, FIELDS)}")
+            raise InputError(f"{source}: unknown key {key!r}{nearest(key, FIELDS, see=KEYS_LIST)}")
         chosen[FIELDS[key].name] = _typed(key, value, source)
     return RunConfig(**chosen)  # type: ignore[arg-type]
 
@@ -263,7 +265,7 @@ def _typed(key: str, value: Any, source: str) -> Scalar:
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not type(default):
-        raise InputError(f"{source}: {key} = {value!r} is no {type_name(default)}")
+        raise InputError(f"{source}: {key} = {shown(value)} is no {type_name(default)}")
     return value
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from fl_sparse.config import FIELDS, default_of, type_name
 from fl_sparse.config_values import Scalar
-from fl_sparse.errors import InputError, nearest
+from fl_sparse.errors import KEYS_LIST, InputError, nearest
 
 
 def parse_override(text: str) -> tuple[str, Scalar]:
@@ -19,7 +19,7 @@ def parse_override(text: str) -> tuple[str, Scalar]:
     if not equals or not key:
         raise InputError(f"-c {text!r}: expected key=value")
     if key not in FIELDS:
-        raise InputError(f"-c {text!r}: unknown key {key!r}{nearest(key, FIELDS)}")
+        raise InputError(f"-c {text!r}: unknown key {key!r}{nearest(key, FIELDS, see=KEYS_LIST)}")
     return key, parse_value(key, raw)
 
 
@@ -78,5 +78,5 @@ def describe_keys(keys: Iterable[str] | None = None) -> str:
         entry = FIELDS[key]
         choices = entry.metadata["choices"]
         about = entry.metadata["about"] + (f" ({', '.join(choices)})" if choices else "")
-        lines.append(f"  {key + ' = ' + toml_scalar(default_of(key)):<36}{about}")
+        lines.append(f"  {key + ' = ' + toml_scalar(default_of(key)):<34}  {about}")
     return "\n".join(lines)

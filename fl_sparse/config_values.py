@@ -14,6 +14,11 @@ def kebab(name: str) -> str:
     return name.replace("_", "-")
 
 
+def shown(value: object) -> str:
+    """Return a value as messages show it: truth values as they are typed, texts quoted."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
 def check_range(key: str, value: Scalar, holds: bool, expected: str) -> None:
     """Refuse a value out of its range.
 
@@ -23,7 +28,7 @@ def check_range(key: str, value: Scalar, holds: bool, expected: str) -> None:
         Unless ``holds``, naming the key, the value and what was expected.
     """
     if not holds:
-        raise InputError(f"{key} = {value!r} is out of range; expected {expected}")
+        raise InputError(f"{key} = {shown(value)} is out of range; expected {expected}")
 
 
 def parse_widths(key: str, text: str) -> tuple[int, ...]:

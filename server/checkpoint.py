@@ -65,7 +65,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, kept: int = KEPT) -
     if checkpoint.kept.steps:
         metadata[STEPS] = str(checkpoint.kept.steps)
     write_whole(path, save(tensors, metadata=metadata))
-    for old in sorted(folder.glob("round-*.safetensors"))[:-kept]:
+    for old in stored_checkpoints(folder)[:-kept]:
         old.unlink(missing_ok=True)
     return path
 
@@ -107,7 +107,12 @@ def _moments(tensors: Mapping[str, NDArray[np.float32]], prefix: str) -> dict[st
     return dict(moments)
 
 
+def stored_checkpoints(folder: Path) -> list[Path]:
+    """Return the files of a run's checkpoints, oldest first."""
+    return sorted(folder.glob("round-*.safetensors"))
+
+
 def latest_checkpoint(folder: Path) -> Checkpoint | None:
     """Return the newest checkpoint of a run, None if it has none yet."""
-    found = sorted(folder.glob("round-*.safetensors"))
+    found = stored_checkpoints(folder)
     return load_checkpoint(found[-1]) if found else None

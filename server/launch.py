@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fl_sparse.config import FIELDS, RunConfig, from_mapping
-from fl_sparse.errors import InputError, nearest
+from fl_sparse.errors import KEYS_LIST, InputError, nearest
 from server.run_folder import RunFolder, check_new, create_run_folder, next_name, open_unfinished
 
 OPTIONS = ("out", "name", "resume")
@@ -68,6 +68,7 @@ def split_run_config(values: Mapping[str, Any], *, source: str) -> tuple[RunConf
             raise InputError(f"{source}: {key} = {value!r} is no text")
     unknown = [key for key in values if key not in FIELDS and key not in OPTIONS]
     if unknown:
-        raise InputError(f"{source}: unknown key {unknown[0]!r}{nearest(unknown[0], [*FIELDS, *OPTIONS])}")
+        close = nearest(unknown[0], [*FIELDS, *OPTIONS], see=KEYS_LIST)
+        raise InputError(f"{source}: unknown key {unknown[0]!r}{close}")
     rest = {key: value for key, value in values.items() if key in FIELDS}
     return from_mapping(rest, source=source), Launch(**options)

@@ -21,7 +21,7 @@ from fl_sparse.federation import HeldOut
 from fl_sparse.memory import available_memory
 from fl_sparse.mlp import MLPSpec, init_parameters
 from server.accounting import cost_entries
-from server.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from server.checkpoint import Checkpoint, save_checkpoint
 from server.client_accuracy import ClientAccuracy, by_client, summary_entries
 from server.client_table import ClientTable, client_table, write_clients
 from server.evaluation import Examination, examination, score_entries
@@ -32,7 +32,8 @@ from server.picture import draw_accuracy
 from server.question import Answers, ask_nodes, federation_standardizer, wait_for_nodes
 from server.records import RoundRecord, chosen_record, summarize
 from server.ridge_start import ridge_start
-from server.run_folder import RunFolder, read_records, rewrite_records, write_record, write_summary
+from server.run_folder import RunFolder, rewrite_records, write_record, write_summary
+from server.stored_state import stored_state
 from strategies.deadline import check_deadline
 from strategies.memory import check_round_memory
 from strategies.registry import assignment_rule, effective, flower_strategy
@@ -171,16 +172,11 @@ def _one_of_each_capacity(clients: Iterable[ClientDescription]) -> list[ClientDe
 
 
 def _start(folder: RunFolder, config: RunConfig, initial: Parameters, answers: Answers) -> Start:
-    stored = latest_checkpoint(folder.checkpoints)
+    stored = stored_state(folder)
     if stored is not None:
-        records = read_records(folder, up_to=stored.round)
-        if [record.round for record in records] != list(range(stored.round + 1)):
-            raise InputError(
-                f"{folder.metrics_file} lacks rounds up to {stored.round}, which the checkpoint is of; "
-                "the run cannot go on from it"
-            )
+        checkpoint, records = stored
         rewrite_records(folder, records)
-        return Start(stored, records)
+        return Start(checkpoint, records)
     first = next(iter(answers.clients.values()))
     standardizer = federation_standardizer(answers.clients) if config.standardize else None
     rewrite_records(folder, [])

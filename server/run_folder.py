@@ -13,6 +13,7 @@ from typing import Any
 
 from fl_sparse.config import RunConfig, differing_keys, from_mapping, to_mapping
 from fl_sparse.config_text import toml_text
+from fl_sparse.config_values import shown
 from fl_sparse.errors import InputError
 from fl_sparse.whole_file import write_whole
 from server.environment import describe_environment
@@ -139,9 +140,8 @@ def open_unfinished(path: Path, config: RunConfig) -> RunFolder:
     folder = RunFolder(path.absolute())
     stored = read_config(path)
     if differing := differing_keys(stored, config):
-        changes = ", ".join(
-            f"{key} = {to_mapping(stored)[key]!r} there, {to_mapping(config)[key]!r} here" for key in differing
-        )
+        old, new = to_mapping(stored), to_mapping(config)
+        changes = ", ".join(f"{key} = {shown(old[key])} there, {shown(new[key])} here" for key in differing)
         raise InputError(f"{path} was started with another configuration: {changes}")
     if folder.summary_file.exists():
         raise InputError(f"{path} holds a finished run")

@@ -33,7 +33,7 @@ from experiments.compare.grid import (
 )
 from experiments.compare.tables import cell_rows, line_rows, write_csv
 from experiments.compare.tuning import choose
-from experiments.recipes import recipe_names
+from experiments.recipes import describe_recipes
 from experiments.report.command import write_report
 from fl_sparse.config import FIELDS
 from fl_sparse.config_text import parse_override
@@ -50,7 +50,7 @@ def epilog() -> str:
     """Return the part of ``--help`` with examples."""
     return "\n".join(
         [
-            "recipes: " + ", ".join(recipe_names()),
+            describe_recipes(),
             "",
             "examples:",
             "  python -m experiments compare demo --vary strategy=ist,fedavg --seeds 3 --out results/first",
@@ -85,8 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the comparison; print its summary."""
-    if args.seeds < 1 or args.jobs < 1:
-        raise InputError(f"--seeds {args.seeds} --jobs {args.jobs}: expected 1 or more of each")
+    for name in ("seeds", "jobs"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name} {getattr(args, name)}: expected 1 or more")
     overrides = dict(parse_override(text) for text in args.overrides)
     axes = [parse_axis(text, "--vary") for text in args.vary]
     made = lines(args.recipes, overrides, axes)

@@ -15,7 +15,7 @@ from experiments.recipes import find_recipe
 from fl_sparse.config import FIELDS, RunConfig, defaults, from_mapping, to_mapping
 from fl_sparse.config_text import parse_value, toml_scalar
 from fl_sparse.config_values import Scalar
-from fl_sparse.errors import InputError, nearest
+from fl_sparse.errors import KEYS_LIST, InputError, nearest
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def parse_axis(text: str, option: str) -> Axis:
     """
     key, equals, raw = text.partition("=")
     if not equals or key not in FIELDS:
-        raise InputError(f"{option} {text!r}: unknown key {key!r}{nearest(key, FIELDS)}")
+        raise InputError(f"{option} {text!r}: unknown key {key!r}{nearest(key, FIELDS, see=KEYS_LIST)}")
     if key == "seed":
         raise InputError(f"{option} {text!r}: seeds are counted by --seeds")
     fields = next(csv.reader(io.StringIO(raw), skipinitialspace=True), [])

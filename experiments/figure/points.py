@@ -105,7 +105,10 @@ def points(rows: Sequence[Row], choice: Choice) -> list[Point]:
 def _check_column(rows: Sequence[Row], column: str) -> None:
     for row in rows:
         if column not in row:
-            raise InputError(f"column {column!r} is not in every table{nearest(column, row)}")
+            # The tables on the screen head the recipes' column with the word "run".
+            meant = "recipe" if column == "run" else column
+            close = nearest(meant, row, see="the table's first line")
+            raise InputError(f"column {column!r} is not in every table{close}")
 
 
 def _matches(value: str, wanted: Sequence[str]) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 from typing import Any
 
 from fl_sparse.config_text import read_recipe
-from fl_sparse.errors import InputError, nearest
+from fl_sparse.errors import KEYS_LIST, InputError, nearest
 
 FOLDER = Path(__file__).parent
 
@@ -18,16 +17,13 @@ def recipe_names() -> list[str]:
 
 
 def describe_recipes() -> str:
-    """Return the list of shipped recipes for ``--help``, those of a folder together."""
+    """Return the list of shipped recipes for ``--help``, a line for each folder."""
     folders: dict[str, list[str]] = {}
     for name in recipe_names():
         folder, slash, _ = name.rpartition("/")
         folders.setdefault(folder + slash, []).append(name)
     lines = ["recipes:"]
-    for names in folders.values():
-        lines += textwrap.wrap(
-            " ".join(names), 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
-        )
+    lines += [f"  {' '.join(names)}" for names in folders.values()]
     return "\n".join(lines)
 
 
@@ -43,5 +39,5 @@ def find_recipe(name: str) -> tuple[str, dict[str, Any]]:
     if path.suffix != ".toml":
         path = FOLDER / f"{name}.toml"
         if not path.is_file():
-            raise InputError(f"recipe {name!r} is unknown{nearest(name, recipe_names())}")
+            raise InputError(f"recipe {name!r} is unknown{nearest(name, recipe_names(), see=KEYS_LIST)}")
     return path.stem, read_recipe(path)

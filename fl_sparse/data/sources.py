@@ -83,6 +83,7 @@ SOURCES: Mapping[str, SourceInfo] = {
     ),
 }
 """Every source by the name that `dataset` takes; the last stands for all names that start with ``hf:``."""
+SOURCES_LIST = "python -m fl_sparse info"
 
 
 def load_images(
@@ -130,7 +131,7 @@ def source_info(
     """
     info = SOURCES.get(f"{PREFIX}NAME" if dataset.startswith(PREFIX) else dataset)
     if info is None:
-        raise InputError(f"unknown dataset {dataset!r}{nearest(dataset, SOURCES)}")
+        raise InputError(f"unknown dataset {dataset!r}{nearest(dataset, SOURCES, see=SOURCES_LIST)}")
     if dataset == PREFIX or dataset.startswith(f"{PREFIX}:"):
         raise InputError(f"dataset {dataset!r}: expected hf:NAME, such as hf:owner/images")
     if info.needs_data_dir:

@@ -76,6 +76,7 @@ def test_the_front(table: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--x", "run"], "column 'run' is not in every table; did you mean 'recipe'?"),
         (["--x", "mask-ratoi"], "column 'mask-ratoi' is not in every table; did you mean 'mask-ratio'?"),
         (["--x", "mask-ratio", "--measure", "loss"], "column 'loss_mean' is not in every table"),
         (["--x", "mask-ratio", "--where", "recipe=none"], "no row with accuracy_mean and recipe=none"),

@@ -204,13 +204,47 @@ def test_metrics_that_lack_rounds_are_not_gone_on_from(tiny_encoder: str, tmp_pa
     lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
     (folder / "metrics.jsonl").write_text("".join(lines[:2] + lines[3:]))
     assert main(["run", "--resume", str(folder)]) == 2
-    assert "metrics.jsonl lacks rounds up to 4" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "metrics.jsonl lacks rounds up to 4" in said
+    assert "no earlier round can be gone on from" in said
+
+
+@pytest.mark.parametrize("damage", ["checkpoint", "cut line", "line"])
+def test_advice_on_a_damaged_run_leads_to_the_same_end(damage: str, tiny_encoder: str, tmp_path: Path, capsys) -> None:
+    whole, folder = run(tiny_encoder, tmp_path, "whole"), run(tiny_encoder, tmp_path, "one")
+    (folder / "summary.json").unlink()
+    newest, metrics = folder / "checkpoints" / "round-000004.safetensors", folder / "metrics.jsonl"
+    text = metrics.read_text()
+    if damage == "checkpoint":
+        newest.write_bytes(newest.read_bytes()[:-5])
+    else:
+        metrics.write_text(text[:-9] + ("" if damage == "cut line" else "\n"))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert main(["run", "--resume", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    more = " and the lines of metrics.jsonl from 5 on" if damage == "line" else ""
+    assert said.endswith(f"; to go on from round 3, delete checkpoints/round-000004.safetensors{more}\n")
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    newest.unlink()
+    if more:
+        metrics.write_text("".join(text.splitlines(keepends=True)[:4]))
+    assert main(["run", "--resume", str(folder)]) == 0
+    assert_equal_weights(whole, folder)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["run", "dmeo"], "recipe 'dmeo' is unknown; did you mean 'demo'?"),
+        (["run", "zzz"], "names: "),
+        (["run", "zzz"], "all are in: python -m experiments run --help"),
+        (["run", "demo", "--resume", "there"], "recipe demo and --resume there: "),
+        (["run", "-c", "fold=3"], "fold = 3: needs folds, the number of them, as in folds = 4"),
+        (["run", "-c", "mask=natural"], "no image of dataset 'digits' has any"),
+        (["compare", "demo", "--tune", "foo=1", "--out", "x"], "all are in: python -m experiments run --help"),
+        (["compare", "demo", "--seeds", "0", "--out", "x"], "error: --seeds 0: expected 1 or more\n"),
         (["run", "-c", "mask-ratoi=0.5"], "did you mean 'mask-ratio'?"),
         (["run", "-c", "mask-ratio=0.99"], "mask-ratio = 0.99 is out of range; expected 0 to 0.95"),
         (["run", "-c", "num-subnets=0"], "num-subnets = 0"),
@@ -239,6 +273,7 @@ def test_mistakes_are_one_line_and_exit_code_2(arguments, words: str, tmp_path: 
     assert words in error
     assert error.startswith("error: ")
     assert error.count("\n") == 1
+    assert len(error) < 300
     assert list(tmp_path.iterdir()) == []
 
 
@@ -275,3 +310,11 @@ def test_help_teaches(capsys) -> None:
     assert "python -m experiments run demo" in shown
     assert "mask-ratio = 0.5" in shown
     assert "demo" in shown
+
+
+@pytest.mark.parametrize("command", ["run", "compare", "report", "figure", "closed-form", "bench"])
+def test_help_fits_a_terminal(command: str, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) < 80

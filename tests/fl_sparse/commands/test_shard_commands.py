@@ -167,7 +167,7 @@ def test_info_lists_everything_within_80_columns(capsys: pytest.CaptureFixture[s
     assert any("torch 2" in line for line in lines)
 
 
-@pytest.mark.parametrize("command", ["shard", "inspect", "info"])
+@pytest.mark.parametrize("command", ["shard", "inspect", "info", "pretrain", "probe", "convert"])
 def test_help_fits_a_terminal(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,7 +92,7 @@ def test_folders_that_do_not_fit(tmp_path, class_folders):
     assert "no class folders there" in message(tmp_path)
     class_folders(tmp_path / "train", ["cat", "dog"], 2)
     class_folders(tmp_path / "test", ["cat", "dig"], 2)
-    assert message(tmp_path).endswith("dig: not a class of the training images; did you mean 'dog'?")
+    assert message(tmp_path).endswith("dig: not a class of the training images; did you mean 'dog'? Choices: cat, dog")
     (tmp_path / "train" / "empty").mkdir()
     assert f"class folder {tmp_path / 'train' / 'empty'}: no images in it" in message(tmp_path)
 
