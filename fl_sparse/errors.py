@@ -11,8 +11,8 @@ class InputError(ValueError):
     """
 
 
-FEW = 8
-"""Names that a message lists in full."""
+FEW, SHORT = 12, 120
+"""How many names, and of how many characters together, a message lists in full."""
 KEYS_LIST = "python -m experiments run --help"
 """Where a configuration's keys can be read."""
 
@@ -34,7 +34,7 @@ def nearest(name: str, valid: Iterable[str], *, see: str = "") -> str:
     ``; did you mean 'x'?``, ``; expected one of: …``, or of many names the three nearest.
     """
     names = sorted(valid)
-    few = len(names) <= FEW
+    few = len(names) <= FEW and len(", ".join(names)) <= SHORT
     close = difflib.get_close_matches(name, names, n=1)
     if close:
         return f"; did you mean {close[0]!r}?" + (f" Choices: {', '.join(names)}" if few and len(names) > 1 else "")

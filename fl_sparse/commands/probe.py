@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
     from fl_sparse.data.sources import load_images
     from fl_sparse.encoder.load import load_encoder, untrained_encoder
-    from fl_sparse.probe.grid import Grid, probe_grid
+    from fl_sparse.probe.grid import Grid, check_limit, probe_grid
     from fl_sparse.probe.measurement import Measurement
     from fl_sparse.probe.report import draw_probe, probe_table, write_measurements
 
@@ -85,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         image_column=args.image_column,
         label_column=args.label_column,
     )
+    check_limit(train, grid)
     untrained = None
     if not args.no_baselines:
         untrained = untrained_encoder(encoder.spec, seed=0, normalization=args.normalization, device=device)

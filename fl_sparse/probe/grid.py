@@ -62,6 +62,19 @@ def training_rows(labels: NDArray[np.int64], limit: int, seed: int) -> NDArray[n
     return np.sort(generator(Purpose.PROBE, seed).permutation(len(labels))[:limit])
 
 
+def check_limit(train: ImageSet, grid: Grid) -> None:
+    """Refuse so few training images that penalties cannot be chosen on some of them.
+
+    Raises
+    ------
+    InputError
+        That of the split.
+    """
+    for seed in range(grid.seeds):
+        labels = train.labels[training_rows(train.labels, grid.limit, seed)]
+        validation_split(labels, data_seed=seed, share=VALIDATION_SHARE)
+
+
 def probe_grid(
     train: ImageSet,
     test: ImageSet,

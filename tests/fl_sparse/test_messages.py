@@ -18,7 +18,8 @@ def test_few_choices_are_all_named() -> None:
     assert nearest("adm", ["adam"]) == "; did you mean 'adam'?"
 
 
-def test_many_choices_are_not() -> None:
+def test_many_or_long_choices_are_not() -> None:
+    assert nearest("x", ["a" * 70, "b" * 70]).startswith("; nearest of 2 names: ")
     assert nearest("nme-7", MANY, see="there") == "; did you mean 'name-7'?"
     said = nearest("zzz", MANY, see="there")
     assert said.startswith("; nearest of 40 names: ")

@@ -108,17 +108,19 @@ def test_an_earlier_probe_is_kept(name: str, encoder: Path, tmp_path: Path, caps
         ("--poolings", "max", "is unknown"),
         ("--seeds", "0", "error: --seeds 0: expected at least 1"),
         ("--limit", "-5", "error: --limit -5: expected 0 or more"),
+        ("--limit", "3", "cannot hold out 1 of 3 images"),
         ("--data", "digts", "did you mean 'digits'"),
         ("--encoder", "none.safetensors", "no such encoder file"),
         ("--normalization", "haf", "expected 'model', 'half'"),
     ],
 )
-def test_refusals_are_one_line(
-    encoder: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, line: str
+def test_refusals_are_one_line_and_leave_nothing(
+    encoder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str, value: str, line: str
 ) -> None:
-    options = {"--encoder": str(encoder), "--data": "digits"} | {option: value}
+    options = {"--encoder": str(encoder), "--data": "digits", "--out": str(tmp_path / "out")} | {option: value}
     assert main(["probe", *[word for pair in options.items() for word in pair]]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert line in error
+    assert list(tmp_path.iterdir()) == []
