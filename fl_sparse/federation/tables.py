@@ -153,8 +153,16 @@ def _training_table(config: RunConfig, held: Holdings, progress: Progress | None
         rows, owners = np.flatnonzero(wanted), None
         positions = held.parts.taken_from(np.cumsum(wanted) - 1)
     shard = _shard(config, held.train, rows, owners, mask, spec, "train")
+    if progress is not None and mask.rule == "natural" and _hides_as_if_all_were_valid(shard):
+        progress(f"warning: mask 'natural': no image of {held.train.name} seems to have invalid pixels")
     table = table_of_shard(config, shard, spec, progress)
     return TrainingTable(table, _present(shard, rows, positions))
+
+
+def _hides_as_if_all_were_valid(shard: ImageShard) -> bool:
+    """Tell whether every image keeps as many patches as one without invalid pixels does."""
+    header = shard.header
+    return not header.left_out and bool((shard.lengths == kept_count(header.num_patches, header.mask.ratio)).all())
 
 
 def held_out_tables(

@@ -51,6 +51,16 @@ def test_counts_are_of_the_images_that_show_something(clouded: Path, tiny_encode
     assert 0 < summary["client_accuracy_min"] <= summary["client_accuracy_median"]
 
 
+def test_masks_that_hide_nothing_are_said(clouded: Path, tiny_encoder: str, tmp_path: Path, capsys) -> None:
+    run(clouded, tiny_encoder, tmp_path / "hiding")
+    assert "warning" not in capsys.readouterr().out
+    for file in clouded.rglob("*.mask.png"):
+        Image.new("L", (32, 32), 255).save(file)
+    run(clouded, tiny_encoder, tmp_path / "all-valid", seed="1")
+    said = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert said == ["warning: mask 'natural': no image of images train seems to have invalid pixels"]
+
+
 @pytest.mark.parametrize("evaluate", ["server", "none"])
 def test_images_are_let_go_of(clouded: Path, tiny_encoder: str, tmp_path: Path, evaluate: str) -> None:
     made = []
