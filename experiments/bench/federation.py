@@ -96,8 +96,17 @@ def class_names(count: int) -> tuple[str, ...]:
 
 
 def run_job(config: RunConfig, training: TrainingTable, namespace: Namespace, folder: Path, watcher: Observed) -> None:
-    """Run the rounds in this process, as ``experiments run`` does, and write the run's folder."""
+    """Run the rounds in this process, as ``experiments run`` does, and write the run's folder.
+
+    Raises
+    ------
+    RuntimeError
+        If a reply was refused: what is timed then is no round.
+    """
     simulate_table(config, training, _no_images, Launch(), folder, app, train, namespace, watcher)
+    for record in watcher.records:
+        if record.refused:
+            raise RuntimeError(f"round {record.round} of {config.strategy}: {record.reasons[0]}")
 
 
 def _no_images(clients: int) -> HeldOut:

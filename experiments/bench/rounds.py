@@ -96,7 +96,8 @@ def _time(case: Case, settings: Settings) -> tuple[list[Measurement], list[Compa
         1 + WARM_UP + repeats,
         strategy=case.strategy,
         hidden_widths=",".join(map(str, case.widths)),
-        **({"num_subnets": case.subnets} if case.strategy == "ist" else {}),
+        # At the job's rate, random features make the small subnets' weights grow without bound.
+        **({"num_subnets": case.subnets, "learning_rate": 0.001} if case.strategy == "ist" else {}),
     )
     training, namespace = job_table(job), TorchNamespace(settings.device)
     folder = settings.out / "run"
