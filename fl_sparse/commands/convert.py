@@ -19,7 +19,9 @@ SUMMARY = "convert a checkpoint into an encoder's file"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("checkpoint", type=Path, help="a .pth file, a run's state.safetensors, or with --blocks an encoder")
+    parser.add_argument(
+        "checkpoint", type=Path, help="a .pth file, a run's state.safetensors, or with --blocks an encoder"
+    )
     parser.add_argument("--blocks", type=int, default=0, help="keep so many blocks of an encoder, by name or file")
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write; must not exist")
     parser.add_argument("--model", default="", help="timm name of a .pth file's model, such as vit_base_patch16_224")

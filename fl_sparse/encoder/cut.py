@@ -50,7 +50,9 @@ def cut_encoder(name: str, out: Path, *, blocks: int, dtype: torch.dtype = torch
     )
     shorter = build_model(header.architecture, header.options, name)
     left_off = tuple(f"blocks.{number}." for number in range(blocks, depth))
-    place_weights(shorter, {key: held for key, held in model.state_dict().items() if not key.startswith(left_off)}, name)
+    place_weights(
+        shorter, {key: held for key, held in model.state_dict().items() if not key.startswith(left_off)}, name
+    )
     save_encoder(out, shorter, header, dtype=dtype)
     return header
 

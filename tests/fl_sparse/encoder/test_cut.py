@@ -34,7 +34,10 @@ def test_features_are_those_of_the_whole_encoder_stopped_early(tmp_path: Path) -
     [
         (("--blocks", "12"), "--blocks 12: shipped has 12 blocks; expected 1 to 11"),
         (("--blocks", "-1"), "expected 1 to 11"),
-        (("--blocks", "3", "--model", "vit_tiny_patch16_224"), "--model vit_tiny_patch16_224: an encoder names its own"),
+        (
+            ("--blocks", "3", "--model", "vit_tiny_patch16_224"),
+            "--model vit_tiny_patch16_224: an encoder names its own",
+        ),
     ],
 )
 def test_mistakes(arguments: tuple[str, ...], words: str, tmp_path: Path, capsys) -> None:

@@ -120,6 +120,22 @@ def test_how_many_updates_are_held_changes_no_bit_of_shared_out_units(
         assert bits(merged[name]) == bits(values), name
 
 
+def test_threads_change_no_bit(monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    parameters = {"hidden.0.weight": rng.normal(size=(700, 301)).astype(np.float32)}
+    whole = SubnetAssignment((np.arange(700),))
+    updates = [
+        SubnetUpdate(whole, {"hidden.0.weight": rng.normal(size=(700, 301)).astype(np.float32)}, float(weight))
+        for weight in rng.integers(1, 99, 6)
+    ]
+    found = set()
+    for threads in ("1", "2", "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        merged, _ = reassemble(parameters, updates)
+        found.add(bits(merged["hidden.0.weight"]))
+    assert len(found) == 1
+
+
 def test_a_result_is_taken_once() -> None:
     parameters = {"output.bias": np.ones(3, dtype=np.float32)}
     reassembly = Reassembly(parameters)

@@ -1,0 +1,159 @@
+"""The weighted sum of one parameter over clients that hold some of its coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_sparse.subnet.assignment import Units
+from fl_sparse.threads import in_threads
+
+Mask = NDArray[np.bool_]
+Key = tuple[bytes | None, ...]
+"""The bytes of the units along each axis, None where all are held."""
+
+CHUNK = 1 << 14
+"""Values averaged at a time: their float64 sums stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class Holders:
+    """The clients that hold the same coordinates of a parameter."""
+
+    index: tuple[Units | None, ...]
+    values: list[NDArray[np.float32]] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+
+    @property
+    def place(self) -> Any:
+        """Where in the parameter: an index of the product of the axes' units."""
+        held = [units for units in self.index if units is not None]
+        if len(held) == len(self.index):
+            return np.ix_(*held)
+        return tuple(slice(None) if units is None else units for units in self.index)
+
+
+class _Group:
+    """The weighted sum of the values of clients that hold the same coordinates, which ``holders`` tells."""
+
+    def __init__(self, holders: Holders) -> None:
+        self.holders = holders
+        self.total: NDArray[np.float64] | None = None
+        self.weight = 0.0
+
+    def add(self, holders: Holders) -> None:
+        """Add values; coordinates are divided over threads, which changes no bit."""
+        sources = [np.ascontiguousarray(held).reshape(-1) for held in holders.values]
+        begins = self.total is None
+        if self.total is None:
+            self.total = np.empty(holders.values[0].shape)
+        flat = self.total.reshape(-1)
+
+        def part(some: slice) -> None:
+            _add_chunks(flat[some], [source[some] for source in sources], holders.weights, begins=begins)
+
+        in_threads(part, flat.size, work=flat.size * len(sources))
+        # One by one, as if all came at once: how they were divided over calls must not show in a bit.
+        for share in holders.weights:
+            self.weight += share
+
+    def mean(self) -> NDArray[np.float64]:
+        """Return the values' weighted mean; the sum is used up."""
+        if self.total is None:
+            raise ValueError("the mean of no values")
+        total, self.total = self.total, None
+        return np.divide(total, self.weight, out=total)
+
+
+def _add_chunks(
+    total: NDArray[np.float64], sources: Sequence[NDArray[np.float32]], weights: Sequence[float], *, begins: bool
+) -> None:
+    """Add weighted values to a total, or begin it with the first, a chunk of all of them after the other."""
+    scratch = np.empty(min(CHUNK, total.size))
+    for start in range(0, total.size, CHUNK):
+        running = total[start : start + CHUNK]
+        for number, (source, share) in enumerate(zip(sources, weights, strict=True)):
+            first = begins and number == 0
+            term = running if first else scratch[: len(running)]
+            # Widening by assignment and then multiplying in place is faster than one multiplication that widens.
+            term[...] = source[start : start + CHUNK]
+            if share != 1.0:
+                np.multiply(term, share, out=term)
+            if not first:
+                np.add(running, term, out=running)
+
+
+class WeightedSum:
+    """The weighted sum of one parameter's updates: a group for each set of coordinates, while the sets are disjoint."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        self._groups: dict[Key, _Group] = {}
+        self._overlap: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+
+    def add(self, holders: Mapping[Key, Holders]) -> None:
+        """Add what some clients hold, by the bytes of their units."""
+        indices = {key: group.holders.index for key, group in self._groups.items()}
+        indices |= {key: held.index for key, held in holders.items()}
+        if self._overlap is None and (len(indices) <= 1 or _disjoint(list(indices.values()))):
+            for key, held in holders.items():
+                self._groups.setdefault(key, _Group(Holders(held.index))).add(held)
+            return
+        total, weight = self._overlap or self._overlapped()
+        for held in holders.values():
+            for values, share in zip(held.values, held.weights, strict=True):
+                total[held.place] += np.multiply(values, share, dtype=np.float64)
+                weight[held.place] += share
+        self._overlap = total, weight
+
+    def mean(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the parameter's next values, the array given if nobody held any."""
+        if self._overlap is not None:
+            total, weight = self._overlap
+            covered = weight > 0
+            merged = values.copy()
+            np.divide(total, weight, out=total, where=covered)
+            np.copyto(merged, total, where=covered, casting="same_kind")
+            return merged
+        if not self._groups:
+            return values
+        groups = list(self._groups.values())
+        if all(units is None for units in groups[0].holders.index):
+            return groups[0].mean().astype(np.float32)
+        merged = values.copy()
+        for group in groups:
+            merged[group.holders.place] = group.mean()
+        return merged
+
+    def covered(self) -> Mask | None:
+        """Return where some client held the parameter, None if everywhere."""
+        if self._overlap is not None:
+            covered = self._overlap[1] > 0
+        else:
+            covered = np.zeros(self._shape, dtype=np.bool_)
+            for group in self._groups.values():
+                covered[group.holders.place] = True
+        return None if covered.all() else covered
+
+    def _overlapped(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return sums and weights of the whole parameter, from those of the groups so far."""
+        # Minus zero is the sum's neutral element: it leaves any first term as it is, minus zero included.
+        total, weight = np.full(self._shape, -0.0), np.zeros(self._shape)
+        for group in self._groups.values():
+            total[group.holders.place] = group.total
+            weight[group.holders.place] = group.weight
+        self._groups = {}
+        return total, weight
+
+
+def _disjoint(indices: Sequence[tuple[Units | None, ...]]) -> bool:
+    """Tell whether the groups' units are disjoint along some axis, so that no coordinate belongs to two groups."""
+    for axis in zip(*indices, strict=True):
+        held = [units for units in axis if units is not None]
+        if len(held) == len(axis) and (np.bincount(np.concatenate(held)) <= 1).all():
+            return True
+    return False
