@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol, Self
 import numpy as np
 
 from fl_sparse.config import RunConfig, default_of, to_mapping
+from fl_sparse.config_values import shown
 from fl_sparse.errors import InputError
 from fl_sparse.exchange import ClientDescription
 from fl_sparse.subnet import SubnetAssignment
@@ -98,7 +99,7 @@ def check_untaken(config: RunConfig, keys: Sequence[str], why: str) -> None:
     values = to_mapping(config)
     for key in keys:
         if values[key] != default_of(key):
-            raise InputError(f"{key} = {values[key]!r}: {why}; expected {default_of(key)!r}")
+            raise InputError(f"{key} = {shown(values[key])}: {why}; expected {shown(default_of(key))}")
 
 
 def check_layers(widths: Sequence[int], method: str) -> None:

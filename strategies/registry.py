@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fl_sparse.config import RunConfig, default_of, to_mapping
+from fl_sparse.config_values import shown
 from fl_sparse.errors import InputError, nearest
 from fl_sparse.exchange import ClientDescription
 from fl_sparse.features.moments import Standardizer
@@ -63,7 +64,7 @@ def assignment_rule(config: RunConfig) -> AssignmentRule:
         if values[key] != default_of(key):
             takers = ", ".join(name for name, other in STRATEGIES.items() if key in other.options)
             raise InputError(
-                f"{key} = {values[key]!r}: strategy {config.strategy!r} does not take it; it is for {takers}"
+                f"{key} = {shown(values[key])}: strategy {config.strategy!r} does not take it; it is for {takers}"
             )
     if config.ridge_penalty and config.strategy != "ridge" and config.init != "ridge":
         raise InputError(

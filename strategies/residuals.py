@@ -60,7 +60,8 @@ def check_error_feedback(config: RunConfig, rule: AssignmentRule, clients: Itera
         silent = drops_out(config, number, client.partition_id)
         if not silent and known.accept(client.partition_id, number, placement.assignment):
             return
+    stay = ", or a larger repartition-every" if "repartition-every" in rule.options else ""
     raise InputError(
-        f"error-feedback = True: strategy {config.strategy!r} has no client train the units of its last update again "
-        f"in any of {config.num_server_rounds} rounds, so that nothing it keeps could be added; expected false"
+        f"error-feedback = true: strategy {config.strategy!r} has no client train the units of its last update again "
+        f"in any of {config.num_server_rounds} rounds, so that nothing it keeps could be added; expected false{stay}"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiments.report_runs import compare
+from tests.experiments.comparisons import compare
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,6 @@ from pathlib import Path
 from experiments.__main__ import main
 from tests.experiments.report_html import Page, parse
 
-SMALL = ["hidden-widths=24,20", "num-server-rounds=2", "local-steps=2", "batch-size=16", "num-clients=3"]
-
-
-def compare(encoder: str, out: Path, *more: str) -> int:
-    keys = [part for text in [f"encoder={encoder}", *SMALL] for part in ("-c", text)]
-    return main(["compare", "demo", *keys, "--out", str(out), *more])
-
 
 def report(*arguments: str | Path) -> Page:
     *folders, out = map(str, arguments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import json
 import math
 from pathlib import Path
@@ -13,17 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from experiments.__main__ import main
-
-SMALL = ["hidden-widths=24,20", "num-server-rounds=2", "local-steps=2", "batch-size=16", "num-clients=3"]
-
-
-def compare(encoder: str, out: Path, *more: str) -> int:
-    several = {text.split("=")[0] for option, text in itertools.pairwise(more) if option in ("--vary", "--tune")}
-    if more and more[-1] == "--tune":
-        several.add("local-steps")
-    small = [text for text in SMALL if text.split("=")[0] not in several]
-    keys = [part for text in [f"encoder={encoder}", *small] for part in ("-c", text)]
-    return main(["compare", "demo", *keys, "--out", str(out), *more])
+from tests.experiments.comparisons import compare
 
 
 def rows(path: Path) -> list[dict[str, str]]:

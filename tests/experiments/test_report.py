@@ -16,8 +16,9 @@ from experiments.report.run_files import read_run
 from experiments.report.seed_groups import SeedGroup, spread
 from server.records import summarize
 from server.run_folder import RunFolder, read_records, rewrite_records, write_summary
+from tests.experiments.comparisons import compare
 from tests.experiments.report_html import parse
-from tests.experiments.report_runs import cells, compare, report, summary_of
+from tests.experiments.report_runs import cells, report, summary_of
 
 
 def test_a_comparison_writes_the_report_that_the_command_makes_again(grid: Path, tmp_path: Path, capsys) -> None:

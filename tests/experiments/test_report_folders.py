@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
+from tests.experiments.comparisons import compare
 from tests.experiments.report_html import parse
-from tests.experiments.report_runs import cells, compare, report, summary_of
+from tests.experiments.report_runs import cells, report, summary_of
 
 
 def test_run_folders_are_read_as_people_count(grid: Path, tmp_path: Path) -> None:

@@ -265,7 +265,7 @@ def test_residuals_apply_where_a_client_trains_the_same_units_again(name: str) -
                 for earlier, later in itertools.pairwise(rounds)
             ]
             if not np.any(repeats):
-                with pytest.raises(InputError, match=r"error-feedback = True: .* in any of 8 rounds"):
+                with pytest.raises(InputError, match=r"error-feedback = true: .* in any of 8 rounds"):
                     check_error_feedback(config, rule, clients)
                 continue
             check_error_feedback(config, rule, clients)

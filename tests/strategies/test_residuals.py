@@ -35,7 +35,7 @@ def test_it_is_refused_where_no_units_repeat(name: str, keys: dict, useful: bool
     if useful:
         check_error_feedback(config, rule, clients)
     else:
-        with pytest.raises(InputError, match=f"error-feedback = True: strategy '{name}' .*; expected false"):
+        with pytest.raises(InputError, match=f"error-feedback = true: strategy '{name}' .*; expected false"):
             check_error_feedback(config, rule, clients)
     plain = configuration(name, **keys)
     check_error_feedback(plain, assignment_rule(plain), clients)

@@ -65,7 +65,7 @@ def test_federated_dropout_meets_all_units_equally_in_the_long_run() -> None:
     ("keys", "words"),
     [
         (["strategy=fedavg", "num-subnets=8"], "num-subnets = 8: strategy 'fedavg' does not take it; it is for ist"),
-        (["strategy=ist", "self-distillation=true"], "self-distillation = True: strategy 'ist' does not take it"),
+        (["strategy=ist", "self-distillation=true"], "self-distillation = true: strategy 'ist' does not take it"),
         (["strategy=fedadam"], "set server-optimizer = 'adam' beside strategy = 'fedavg' or any other"),
         (["strategy=hetrofl"], "did you mean 'heterofl'?"),
         (["strategy=fedprox"], "expected a positive number"),
