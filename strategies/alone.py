@@ -19,22 +19,10 @@ from flwr.app import RecordDict
 from fl_sparse.config import RunConfig
 from fl_sparse.exchange import Parameters, TrainOrder, TrainReply
 from fl_sparse.own_models import joined, separated
-from strategies.assignment import check_untaken
+from strategies.assignment import check_takes_no_updates
 from strategies.fedavg import FedAvg
 from strategies.submodel import SubmodelStrategy
 from strategies.virtual_clock import ClientTime, VirtualClock
-
-UNTAKEN = (
-    "server-optimizer",
-    "server-learning-rate",
-    "update-format",
-    "bias-updates",
-    "optimizer-state",
-    "round-deadline",
-    "init",
-    "absent-classes",
-)
-"""Keys that only make sense where something is exchanged."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +38,7 @@ class Alone(FedAvg):
         InputError
             For what only makes sense where something is exchanged.
         """
-        check_untaken(config, UNTAKEN, "clients exchange nothing under strategy 'alone'")
+        check_takes_no_updates(config, "clients exchange nothing under strategy 'alone'")
         return super().from_config(config)
 
 

@@ -15,6 +15,17 @@ from fl_sparse.errors import InputError
 from fl_sparse.exchange import ClientDescription
 from fl_sparse.subnet import SubnetAssignment
 
+UPDATE_KEYS = (
+    "server-optimizer",
+    "server-learning-rate",
+    "update-format",
+    "bias-updates",
+    "optimizer-state",
+    "round-deadline",
+    "init",
+    "absent-classes",
+)
+"""What only makes sense where clients send trained models to be averaged."""
 ROUNDING = 1e-9
 """What a product of a share and a width may be off by, so that a third of 9 units is 3."""
 
@@ -88,8 +99,8 @@ def held_units(width: int, share: float) -> int:
     return max(1, math.ceil(share * width - ROUNDING))
 
 
-def check_untaken(config: RunConfig, keys: Sequence[str], why: str) -> None:
-    """Refuse keys that have no meaning under a strategy, unless they are at their defaults.
+def check_takes_no_updates(config: RunConfig, why: str) -> None:
+    """Refuse `UPDATE_KEYS` that are not at their defaults, for a strategy that averages no trained model.
 
     Raises
     ------
@@ -97,7 +108,7 @@ def check_untaken(config: RunConfig, keys: Sequence[str], why: str) -> None:
         Naming the first such key, and why.
     """
     values = to_mapping(config)
-    for key in keys:
+    for key in UPDATE_KEYS:
         if values[key] != default_of(key):
             raise InputError(f"{key} = {shown(values[key])}: {why}; expected {shown(default_of(key))}")
 

@@ -35,7 +35,7 @@ from fl_sparse.exchange import ClientDescription, Parameters, TrainReply
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.wire import content_of_gram_question, parameters_of, read_gram, wire_bytes
 from fl_sparse.workload import Workload
-from strategies.assignment import Placement, check_untaken, whole_model
+from strategies.assignment import Placement, check_takes_no_updates, whole_model
 from strategies.round_report import RoundReport
 from strategies.sampling import drops_out
 from strategies.submodel import SubmodelStrategy
@@ -44,18 +44,6 @@ Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
 """Standardised features (n, F) and labels (n,)."""
 Classifier = tuple[NDArray[Any], NDArray[Any]]
 """Weight (C, F) and bias (C,) of a linear classifier."""
-
-UNTAKEN = (
-    "server-optimizer",
-    "server-learning-rate",
-    "update-format",
-    "bias-updates",
-    "optimizer-state",
-    "round-deadline",
-    "init",
-    "absent-classes",
-)
-"""Keys that only make sense where models are trained."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +65,7 @@ class ClosedForm(ABC):
         InputError
             For what only makes sense where models are trained.
         """
-        check_untaken(config, UNTAKEN, f"strategy {config.strategy!r} trains no model")
+        check_takes_no_updates(config, f"strategy {config.strategy!r} trains no model")
         return cls(config.ridge_penalty)
 
     def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
