@@ -102,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
     check_folder(args.out)
     start = load_encoder(args.start_from) if args.start_from else None
     values = {item.name: getattr(args, item.name) for item in fields(Recipe) if item.name not in SET_HERE}
+    if start is not None and not values["blocks"]:
+        values["blocks"] = int(start.spec.options.get("depth", 0))
     automatic = "bfloat16" if has_bfloat16(device) else "float32"
     recipe = Recipe(
         **values,

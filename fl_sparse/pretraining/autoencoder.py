@@ -97,7 +97,8 @@ class MaskedAutoencoder(nn.Module):
 
 def encoder_options(recipe: Recipe) -> dict[str, int]:
     """Return the options of ``timm.create_model`` that a recipe sets."""
-    return {"img_size": recipe.image_size, "patch_size": recipe.patch_size}
+    sizes = {"img_size": recipe.image_size, "patch_size": recipe.patch_size}
+    return sizes | {"depth": recipe.blocks} if recipe.blocks else sizes
 
 
 def gather_patches(patches: Tensor, indices: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ class Recipe:
     """
 
     model: str = _value("vit_tiny_patch16_224", "timm name of the encoder")
+    blocks: int = _value(0, "transformer blocks of the encoder; 0: as many as that model has, or --start-from's file")
     image_size: int = _value(32, "pixels on a side, of the crops and of the encoder's input")
     patch_size: int = _value(4, "pixels on a side of a patch")
     mask_ratio: float = _value(0.75, "share of the patches hidden from the encoder, drawn anew for each image and step")
@@ -70,7 +71,7 @@ class Recipe:
         for name in ("learning_rate", "std"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} {getattr(self, name)}: expected more than 0")
-        for name in ("weight_decay", "seed"):
+        for name in ("blocks", "weight_decay", "seed"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} {getattr(self, name)}: expected 0 or more")
         if self.precision not in PRECISIONS:

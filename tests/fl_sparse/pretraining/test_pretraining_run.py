@@ -205,6 +205,18 @@ def test_run_starts_from_given_weights(folders: tuple[Path, Path]) -> None:
     torch.testing.assert_close(continued.encoder.state_dict(), model.encoder.state_dict(), atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.parametrize("start", [False, True])
+def test_depth_is_chosen_or_that_of_the_start(start: bool, tmp_path: Path) -> None:
+    two = tmp_path / "two.safetensors"
+    assert main(["convert", "shipped", "--blocks", "2", "--out", str(two)]) == 0
+    out = tmp_path / "run"
+    depth = ["--start-from", str(two)] if start else ["--blocks", "2"]
+    sizes = ["--limit", "4", "--batch-size", "4", "--epochs", "1", "--device", "cpu", "--decoder-depth", "1"]
+    assert main(["pretrain", "--data", "digits", *depth, *sizes, "--out", str(out)]) == 0
+    encoder = load_encoder(str(out / "encoder.safetensors"))
+    assert encoder.spec.options["depth"] == len(encoder.model.blocks) == 2
+
+
 def test_batches_are_functions_of_seed_epoch_and_step() -> None:
     rows = epoch_rows(RECIPE, 21, 0)
     assert rows.shape == (2, 8)
