@@ -101,8 +101,9 @@ class TrainReply:
 
     round: int
     subnet: int
-    parameters: Mapping[str, NDArray[Any]]
-    """The trained weights, or what the order asks for instead: their difference from those received, encoded."""
+    parameters: Mapping[str, Any]
+    """The trained weights, as arrays or factored; or what the order asks for instead: the difference from what came,
+    encoded."""
     num_examples: int
     loss: float
     """Mean over the local steps of the batches' mean cross-entropy."""

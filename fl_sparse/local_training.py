@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fl_sparse.draws import Purpose, generator
 from fl_sparse.exchange import TrainOrder, TrainReply
+from fl_sparse.factored import factored_names
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.mlp import MLPSpec
 from fl_sparse.training.absent_classes import AbsentClasses
@@ -23,7 +24,7 @@ from fl_sparse.training.batches import batch_rows
 from fl_sparse.training.descent import OptimizerState
 from fl_sparse.training.namespace import Namespace
 from fl_sparse.training.ordered_dropout import OrderedDropout
-from fl_sparse.training.stack import part_size, train_stack
+from fl_sparse.training.stack import factor_bytes, part_size, train_stack
 
 
 @dataclass(frozen=True)
@@ -59,26 +60,68 @@ def train_in_turn(
     Whoever lets go of a reply before taking the next holds no more than a part of the cohort in memory, however many
     orders there are (a part of each group, where shapes differ).
     """
-    groups: dict[Any, list[int]] = defaultdict(list)
+    alike: dict[Any, list[int]] = defaultdict(list)
     for position, (order, held) in enumerate(zip(orders, data, strict=True)):
-        groups[_stacking_key(order, held)].append(position)
-    parts = [part for positions in groups.values() for part in _parts(orders, positions, namespace)]
+        alike[_stacking_key(order, held)].append(position)
+    groups = [group for positions in alike.values() for group in _groups(orders, data, positions)]
+    parts = [part for group in groups for part in _parts(orders, data, group, namespace)]
     replies: dict[int, TrainReply] = {}
     following = 0
-    for positions in sorted(parts):
-        stack = _train_group([orders[p] for p in positions], [data[p] for p in positions], namespace)
-        replies.update(zip(positions, stack, strict=True))
+    for part in sorted(parts, key=lambda part: part.positions):
+        stack = _train_group(
+            [orders[p] for p in part.positions], [data[p] for p in part.positions], part.factored, namespace
+        )
+        replies.update(zip(part.positions, stack, strict=True))
         del stack
         while following in replies:
             yield replies.pop(following)
             following += 1
 
 
-def _parts(orders: Sequence[TrainOrder], positions: Sequence[int], namespace: Namespace) -> list[list[int]]:
+@dataclass(frozen=True)
+class _Group:
+    """Orders that are trained in one stack, by their positions, and the weights that are trained by their factors."""
+
+    positions: list[int]
+    factored: tuple[str, ...] = ()
+
+
+def _groups(orders: Sequence[TrainOrder], data: Sequence[LocalData], positions: list[int]) -> list[_Group]:
+    """Divide orders of equal shapes: those that begin with the same arrays are a group if that saves their copies."""
+    names = _factored_names(orders[positions[0]], _rows(orders, data, positions))
+    if not names:
+        return [_Group(positions)]
+    starts: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for position in positions:
+        starts[tuple(id(orders[position].parameters[name]) for name in names)].append(position)
+    groups = [_Group(same, names) for same in starts.values() if len(same) > 1]
+    others = [position for same in starts.values() if len(same) == 1 for position in same]
+    return [*groups, _Group(others)] if others else groups
+
+
+def _factored_names(order: TrainOrder, rows: int) -> tuple[str, ...]:
+    """Return the weights that orders like this one train by their factors, if they begin with the same."""
+    travels_as_it_is = order.update.format == "float32" and not order.moments
+    if order.optimizer.name != "sgd" or order.prefixes or not travels_as_it_is:
+        return ()
+    return factored_names({name: values.shape for name, values in order.parameters.items()}, rows)
+
+
+def _rows(orders: Sequence[TrainOrder], data: Sequence[LocalData], positions: Sequence[int]) -> int:
+    """Return the examples of all steps of the largest client, padding included."""
+    widest = max(min(orders[position].batch_size, len(data[position].rows)) for position in positions)
+    return widest * orders[positions[0]].local_steps
+
+
+def _parts(
+    orders: Sequence[TrainOrder], data: Sequence[LocalData], group: _Group, namespace: Namespace
+) -> list[_Group]:
     """Divide a group into stacks that are trained at a time."""
-    first = orders[positions[0]]
-    size = part_size(sum(values.nbytes for values in first.parameters.values()), first.optimizer, namespace)
-    return [list(positions[start : start + size]) for start in range(0, len(positions), size)]
+    positions, first = group.positions, orders[group.positions[0]]
+    factors = factor_bytes([first.parameters[name] for name in group.factored], _rows(orders, data, positions))
+    own = sum(values.nbytes for name, values in first.parameters.items() if name not in group.factored)
+    size = part_size(own, first.optimizer, namespace, factors)
+    return [_Group(positions[start : start + size], group.factored) for start in range(0, len(positions), size)]
 
 
 def _stacking_key(order: TrainOrder, data: LocalData) -> Any:
@@ -88,10 +131,13 @@ def _stacking_key(order: TrainOrder, data: LocalData) -> Any:
     return shapes, alike, ordered, bool(order.moments), id(data.features), id(data.standardizer)
 
 
-def _train_group(orders: Sequence[TrainOrder], data: Sequence[LocalData], namespace: Namespace) -> list[TrainReply]:
+def _train_group(
+    orders: Sequence[TrainOrder], data: Sequence[LocalData], factored: Sequence[str], namespace: Namespace
+) -> list[TrainReply]:
     first = orders[0]
     batches = _padded([_batches(order, held) for order, held in zip(orders, data, strict=True)])
-    stacked = {name: [order.parameters[name] for order in orders] for name in first.parameters}
+    shared = {name: first.parameters[name] for name in factored}
+    stacked = {name: [order.parameters[name] for order in orders] for name in first.parameters if name not in shared}
     scales = tuple(np.array(layer, dtype=np.float32) for layer in zip(*(order.scales for order in orders), strict=True))
     labels = np.tile(data[0].labels, data[0].num_views) if data[0].num_views > 1 else data[0].labels
     spec = MLPSpec.of_parameters(first.parameters, activation=first.activation, normalization=first.normalization)
@@ -110,13 +156,14 @@ def _train_group(orders: Sequence[TrainOrder], data: Sequence[LocalData], namesp
         absent=None if classes is None else _absent(classes, spec.num_classes, first.absent_classes),
         state=_state(orders) if first.moments else None,
         keep_state=bool(first.moments),
+        shared=shared,
     )
     kept = {} if result.optimizer_state is None else result.optimizer_state.moments
     return [
         TrainReply(
             round=order.round,
             subnet=order.subnet,
-            parameters={name: values[position] for name, values in result.parameters.items()},
+            parameters={name: result.parameters[name][position] for name in first.parameters},
             num_examples=len(held.rows),
             loss=float(result.loss[position]),
             moments={

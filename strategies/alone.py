@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
 from flwr.app import RecordDict
 
 from fl_sparse.config import RunConfig
@@ -68,7 +69,7 @@ class AloneStrategy(SubmodelStrategy):
 
     def _take(self, node: int, reply: TrainReply) -> None:
         # A copy, since what the reply's arrays are parts of may be a whole stack.
-        own = {name: values.copy() for name, values in reply.parameters.items()}
+        own = {name: np.array(values) for name, values in reply.parameters.items()}
         self._trained[self.clients[node].partition_id] = own
 
     def _reassemble(self) -> Parameters:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_sparse.factored import FactoredWeight
 from fl_sparse.subnet.assignment import SubnetAssignment, Units
 from fl_sparse.subnet.weighted_sum import Holders, Key, Mask, WeightedSum
 
@@ -27,7 +28,7 @@ class SubnetUpdate:
     """
 
     assignment: SubnetAssignment = field(repr=False)
-    parameters: Parameters = field(repr=False)
+    parameters: Mapping[str, NDArray[np.float32] | FactoredWeight] = field(repr=False)
     weight: float
     outputs: Units | None = field(default=None, repr=False)
 
@@ -42,6 +43,9 @@ def reassemble(
     units overlap in part, in the order of the first update with the same units. When each hidden layer is partitioned
     into S > 1 parts, every parameter has an owner except the off-diagonal blocks of the hidden weights (rows of one
     part, columns of another): these belong to no client in that round.
+
+    Factored weights that begin with the same matrix are summed by their factors in float32: equal ones of several
+    clients agree with their mean up to rounding.
 
     Parameters
     ----------
@@ -141,7 +145,7 @@ def _holders(name: str, shape: tuple[int, ...], updates: Sequence[SubnetUpdate])
         if values.shape != expected:
             raise ValueError(f"{name} is of shape {values.shape}; its subnet's is {expected}")
         if name in OUTPUT_NAMES and update.outputs is not None and len(update.outputs) != shape[0]:
-            index, values = (update.outputs, *index[1:]), values[update.outputs]
+            index, values = (update.outputs, *index[1:]), np.asarray(values)[update.outputs]
         key = tuple(None if units is None else units.tobytes() for units in index)
         group = groups.setdefault(key, Holders(index))
         group.values.append(values)

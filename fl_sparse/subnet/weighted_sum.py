@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_sparse.factored import FactoredSum, FactoredWeight
 from fl_sparse.subnet.assignment import Units
 from fl_sparse.threads import in_threads
 
@@ -25,7 +26,7 @@ class Holders:
     """The clients that hold the same coordinates of a parameter."""
 
     index: tuple[Units | None, ...]
-    values: list[NDArray[np.float32]] = field(default_factory=list)
+    values: list[NDArray[np.float32] | FactoredWeight] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
 
     @property
@@ -38,35 +39,63 @@ class Holders:
 
 
 class _Group:
-    """The weighted sum of the values of clients that hold the same coordinates, which ``holders`` tells."""
+    """The weighted sum of the values of clients that hold the same coordinates, which ``holders`` tells.
+
+    Factored weights that begin with the same matrix as the group's first are summed by their factors.
+    """
 
     def __init__(self, holders: Holders) -> None:
         self.holders = holders
-        self.total: NDArray[np.float64] | None = None
         self.weight = 0.0
+        self._total: NDArray[np.float64] | None = None
+        self._factors: FactoredSum | None = None
 
     def add(self, holders: Holders) -> None:
         """Add values; coordinates are divided over threads, which changes no bit."""
-        sources = [np.ascontiguousarray(held).reshape(-1) for held in holders.values]
-        begins = self.total is None
-        if self.total is None:
-            self.total = np.empty(holders.values[0].shape)
-        flat = self.total.reshape(-1)
-
-        def part(some: slice) -> None:
-            _add_chunks(flat[some], [source[some] for source in sources], holders.weights, begins=begins)
-
-        in_threads(part, flat.size, work=flat.size * len(sources))
         # One by one, as if all came at once: how they were divided over calls must not show in a bit.
+        dense: list[tuple[NDArray[np.float32], float]] = []
+        for values, share in zip(holders.values, holders.weights, strict=True):
+            if isinstance(values, FactoredWeight):
+                if self._factors is None:
+                    self._factors = FactoredSum(values.received, values.namespace)
+                if self._factors.received is values.received:
+                    self._factors.add(values, share)
+                    continue
+            dense.append((np.asarray(values), share))
+        if dense:
+            self._add_dense([values for values, _ in dense], [share for _, share in dense])
         for share in holders.weights:
             self.weight += share
 
-    def mean(self) -> NDArray[np.float64]:
+    def _add_dense(self, arrays: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> None:
+        sources = [np.ascontiguousarray(values).reshape(-1) for values in arrays]
+        begins = self._total is None
+        if self._total is None:
+            self._total = np.empty(arrays[0].shape)
+        flat = self._total.reshape(-1)
+
+        def part(some: slice) -> None:
+            _add_chunks(flat[some], [source[some] for source in sources], weights, begins=begins)
+
+        in_threads(part, flat.size, work=flat.size * len(sources))
+
+    def mean(self) -> NDArray[np.floating[Any]]:
         """Return the values' weighted mean; the sum is used up."""
-        if self.total is None:
-            raise ValueError("the mean of no values")
-        total, self.total = self.total, None
+        if self._total is None and self._factors is not None:
+            factors, self._factors = self._factors, None
+            return factors.mean()
+        total = self.total()
         return np.divide(total, self.weight, out=total)
+
+    def total(self) -> NDArray[np.float64]:
+        """Return the values' weighted sum, which is used up."""
+        total, factors = self._total, self._factors
+        self._total = self._factors = None
+        if factors is not None:
+            total = factors.total() if total is None else np.add(total, factors.total(), out=total)
+        if total is None:
+            raise ValueError("the sum of no values")
+        return total
 
 
 def _add_chunks(
@@ -106,7 +135,7 @@ class WeightedSum:
         total, weight = self._overlap or self._overlapped()
         for held in holders.values():
             for values, share in zip(held.values, held.weights, strict=True):
-                total[held.place] += np.multiply(values, share, dtype=np.float64)
+                total[held.place] += np.multiply(np.asarray(values), share, dtype=np.float64)
                 weight[held.place] += share
         self._overlap = total, weight
 
@@ -123,7 +152,7 @@ class WeightedSum:
             return values
         groups = list(self._groups.values())
         if all(units is None for units in groups[0].holders.index):
-            return groups[0].mean().astype(np.float32)
+            return groups[0].mean().astype(np.float32, copy=False)
         merged = values.copy()
         for group in groups:
             merged[group.holders.place] = group.mean()
@@ -144,7 +173,7 @@ class WeightedSum:
         # Minus zero is the sum's neutral element: it leaves any first term as it is, minus zero included.
         total, weight = np.full(self._shape, -0.0), np.zeros(self._shape)
         for group in self._groups.values():
-            total[group.holders.place] = group.total
+            total[group.holders.place] = group.total()
             weight[group.holders.place] = group.weight
         self._groups = {}
         return total, weight

@@ -100,6 +100,21 @@ class Namespace:
             np.multiply(product, np.float32(factor), out=product)
             np.add(values, product, out=values)
 
+    def add_product(self, target: Any, a: Any, b: Any) -> None:
+        """Add the product of two matrices to ``target``."""
+        target += a @ b
+
+    def joined(self, arrays: Sequence[Any]) -> Any:
+        """Return the rows of some matrices as one new matrix."""
+        out = aligned_empty((sum(len(rows) for rows in arrays), *arrays[0].shape[1:]))
+        return np.concatenate(arrays, out=out)
+
+    def sum_of_squares(self, values: Any) -> float:
+        """Return the sum of an array's squares; infinite or not a number if a value is, or if it is too large."""
+        flat = values.reshape(-1)
+        with np.errstate(all="ignore"):
+            return float(np.dot(flat, flat))
+
     def pieces(self, stack: int, size: int) -> list[slice]:
         """Return the columns of (A, size) arrays that an elementwise pass should take together to stay in the cache."""
         columns = max(PIECE // stack, 1024)
@@ -200,6 +215,19 @@ class TorchNamespace(Namespace):
     def add_matmul(self, target: Any, a: Any, b: Any, factor: float, scratch: Any) -> None:
         """Add ``factor`` times the products of two stacks of matrices to ``target``, in one kernel."""
         target.baddbmm_(a, b, alpha=factor)
+
+    def add_product(self, target: Any, a: Any, b: Any) -> None:
+        """Add the product of two matrices to ``target``, in one kernel."""
+        target.addmm_(a, b)
+
+    def joined(self, arrays: Sequence[Any]) -> Any:
+        """Return the rows of some matrices as one new matrix."""
+        return self.xp.cat(list(arrays))
+
+    def sum_of_squares(self, values: Any) -> float:
+        """Return the sum of a tensor's squares; infinite or not a number if a value is, or if it is too large."""
+        flat = values.reshape(-1)
+        return float(self.xp.dot(flat, flat))
 
     def pieces(self, stack: int, size: int) -> list[slice]:
         """Return all columns as one piece: a kernel spreads over threads only what it is given at once."""

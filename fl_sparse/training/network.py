@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fl_sparse.mlp import MLPSpec
+from fl_sparse.training.factored_layer import FactoredLayer
 from fl_sparse.training.layers import ACTIVATIONS, LayerNorm
 from fl_sparse.training.namespace import Namespace
 
@@ -44,11 +45,20 @@ class StackedMLP:
         One factor c a layer, output included: a float, or (A,) floats.
     batch
         The largest b.
+    factored
+        Name -> weights that are not among the parameters, but are trained by their factors.
     """
 
     def __init__(
-        self, namespace: Namespace, spec: MLPSpec, parameters: Mapping[str, Any], scales: Sequence[Any], batch: int
+        self,
+        namespace: Namespace,
+        spec: MLPSpec,
+        parameters: Mapping[str, Any],
+        scales: Sequence[Any],
+        batch: int,
+        factored: Mapping[str, FactoredLayer] | None = None,
     ) -> None:
+        self._factored = factored or {}
         self.namespace, self.xp, self.spec, self.parameters = namespace, namespace.xp, spec, parameters
         stack = parameters["output.bias"].shape[0]
         self._scales = [_factor(namespace, scale, stack) for scale in scales]
@@ -105,10 +115,17 @@ class StackedMLP:
         for layer in range(len(self._hidden), -1, -1):
             name = f"hidden.{layer}" if layer < len(self._hidden) else "output"
             h = self._inputs[layer]
+            factored = self._factored.get(f"{name}.weight")
             if layer:
                 dh = self._scratch[layer - 1][:, :rows]
-                self.namespace.matmul(dz, self.parameters[f"{name}.weight"], dh)
-            sink.weight(f"{name}.weight", dz, h)
+                if factored is None:
+                    self.namespace.matmul(dz, self.parameters[f"{name}.weight"], dh)
+                else:
+                    factored.backward(dz, dh)
+            if factored is None:
+                sink.weight(f"{name}.weight", dz, h)
+            else:
+                factored.descend(dz)
             sink.vector(f"{name}.bias", dz)
             if layer:
                 dz = xp.multiply(dh, self._slope[layer - 1][:, :rows], out=dh)
@@ -121,7 +138,11 @@ class StackedMLP:
                     sink.vector(f"{name}.bias", dy)
 
     def _linear(self, name: str, h: Any, out: Any) -> Any:
-        self.namespace.matmul(h, _transposed(self.parameters[f"{name}.weight"]), out)
+        factored = self._factored.get(f"{name}.weight")
+        if factored is None:
+            self.namespace.matmul(h, _transposed(self.parameters[f"{name}.weight"]), out)
+        else:
+            factored.forward(h, out)
         return self.xp.add(out, self.parameters[f"{name}.bias"][:, None], out=out)
 
 

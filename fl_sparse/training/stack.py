@@ -8,18 +8,20 @@ of all subnets is one batched matrix product, the pass backward is written out, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_sparse.factored import FactoredWeight
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.mlp import SKIP_NAMES, MLPSpec
 from fl_sparse.training.absent_classes import AbsentClasses, LogitMask
 from fl_sparse.training.cross_entropy import CrossEntropy
 from fl_sparse.training.descent import GradientDescent, OptimizerState, PlainDescent, moment_names
+from fl_sparse.training.factored_layer import FactoredLayer
 from fl_sparse.training.namespace import Namespace
 from fl_sparse.training.network import StackedMLP
 from fl_sparse.training.optimizers import OptimizerSpec
@@ -39,7 +41,8 @@ class TrainResult:
     Parameters
     ----------
     parameters
-        Name -> float32 (A, ...), NumPy; the skip term's included, as it came.
+        Name -> float32 (A, ...), NumPy, the skip term's included, as it came; of weights in ``shared`` a list of A
+        factored ones.
     loss
         float64 (A,): the mean over a subnet's steps of the mean cross-entropy of the step's batch, before the step;
         steps without examples do not count, and without any the loss is 0. The proximal term is not in it.
@@ -47,7 +50,7 @@ class TrainResult:
         Where the optimiser stands, if it was asked for.
     """
 
-    parameters: dict[str, NDArray[np.float32]] = field(repr=False)
+    parameters: dict[str, NDArray[np.float32] | list[FactoredWeight]] = field(repr=False)
     loss: NDArray[np.float64]
     optimizer_state: OptimizerState | None = field(default=None, repr=False)
 
@@ -67,6 +70,7 @@ def train_stack(
     absent: AbsentClasses | None = None,
     state: OptimizerState | None = None,
     keep_state: bool = False,
+    shared: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> TrainResult:
     """Train A subnets of one shape, each on its own batches, independently of one another.
 
@@ -100,6 +104,9 @@ def train_stack(
         Where the optimisers continue; fresh if None.
     keep_state
         Whether to return where they stop.
+    shared
+        Weights that all subnets start from, name -> (H', H), and that ``parameters`` lacks: they are trained by their
+        factors. With SGD only, and without ``ordered``, ``state`` or ``keep_state``.
 
     Returns
     -------
@@ -109,6 +116,9 @@ def train_stack(
     """
     if ordered is not None and spec.normalization != "none":
         raise ValueError("ordered dropout goes with normalization 'none' only")
+    shared = shared or {}
+    if shared and (optimizer.name != "sgd" or ordered is not None or state is not None or keep_state):
+        raise ValueError("factored weights go with fresh SGD only, and without ordered dropout")
     stack = len(batches)
     trained = {name: namespace.stack(values) for name, values in parameters.items()}
     names = [name for name in trained if name not in SKIP_NAMES]
@@ -119,7 +129,11 @@ def train_stack(
     taken = np.zeros(stack, dtype=np.int64) if state is None else state.steps
     valid = batches >= 0
     loss = np.zeros(stack)
-    part = part_size(sum(values[0].nbytes for values in trained.values()), optimizer, namespace)
+    rows = batches.shape[1] * batches.shape[2]
+    part = part_size(
+        sum(values[0].nbytes for values in trained.values()), optimizer, namespace, factor_bytes(shared.values(), rows)
+    )
+    factored: dict[str, list[FactoredWeight]] = {name: [] for name in shared}
     for start in range(0, stack, part):
         some = slice(start, min(start + part, stack))
         loss[some] = _train_part(
@@ -135,12 +149,14 @@ def train_stack(
             taken[some],
             None if ordered is None else ordered.part(some),
             None if absent is None else absent.part(some),
+            shared,
+            factored,
             optimizer=optimizer,
             spec=spec,
             namespace=namespace,
         )
     after = OptimizerState(taken + valid.any(axis=2).sum(axis=1), moments) if keep_state else None
-    return TrainResult(trained, loss, after)
+    return TrainResult(trained | factored, loss, after)
 
 
 def _start(
@@ -149,14 +165,19 @@ def _start(
     return np.zeros_like(like) if state is None else namespace.stack(state.moments[moment][name])
 
 
-def part_size(subnet_bytes: int, optimizer: OptimizerSpec, namespace: Namespace) -> int:
-    """Return how many subnets are trained at a time: so many that their weights, gradients and moments fit.
+def part_size(subnet_bytes: int, optimizer: OptimizerSpec, namespace: Namespace, factors: int = 0) -> int:
+    """Return how many subnets are trained at a time: so many that their weights, gradients, moments and factors fit.
 
     A function of shapes, optimiser and machine, not of what memory is free: how a cohort is divided decides the last
     bits of its results.
     """
-    trained_bytes = subnet_bytes * (2 + len(moment_names(optimizer)))
-    return max(1, min(namespace.stack_bytes // trained_bytes, HOST_BYTES // subnet_bytes))
+    trained_bytes = subnet_bytes * (2 + len(moment_names(optimizer))) + factors
+    return max(1, min(namespace.stack_bytes // trained_bytes, HOST_BYTES // (subnet_bytes + factors)))
+
+
+def factor_bytes(shared: Iterable[NDArray[np.float32]], rows: int) -> int:
+    """Return the bytes of one subnet's factors of so many rows."""
+    return sum(rows * sum(values.shape) * values.itemsize for values in shared)
 
 
 def _train_part(
@@ -167,12 +188,14 @@ def _train_part(
     taken: NDArray[np.int64],
     ordered: OrderedDropout | None,
     absent: AbsentClasses | None,
+    shared: Mapping[str, NDArray[np.float32]],
+    factored: Mapping[str, list[FactoredWeight]],
     *,
     optimizer: OptimizerSpec,
     spec: MLPSpec,
     namespace: Namespace,
 ) -> NDArray[np.float64]:
-    """Train a stack in place; return each subnet's loss, float64 (A,)."""
+    """Train a stack in place, and add what it makes of shared weights; return each subnet's loss, float64 (A,)."""
     arrays = {name: namespace.from_host(values) for name, values in trained.items()}
     stepped = {name: values for name, values in arrays.items() if name not in SKIP_NAMES}
     active: NDArray[np.bool_] = np.asarray(data.valid.any(axis=2))
@@ -197,7 +220,9 @@ def _train_part(
     objective_kind: type[CrossEntropy | SelfDistillation] = CrossEntropy
     if ordered is not None and ordered.self_distillation:
         whole_rows, objective_kind, data = data.valid.shape[2], SelfDistillation, data.twice()
-    network = StackedMLP(namespace, spec, arrays, scales, data.valid.shape[2])
+    width = data.valid.shape[2]
+    layers = {name: FactoredLayer(namespace, start, width, optimizer, active) for name, start in shared.items()}
+    network = StackedMLP(namespace, spec, arrays, scales, width, layers)
     objective = objective_kind(namespace, data.labels, data.valid, spec.num_classes)
     mask = None if absent is None else LogitMask(namespace, absent)
     batch = BatchReader(namespace, data)
@@ -213,6 +238,8 @@ def _train_part(
         still.restore()
     for array, host in returned:
         namespace.copy_to_host(array, host)
+    for name, layer in layers.items():
+        factored[name].extend(layer.trained())
     losses = namespace.to_host(objective.losses()).astype(np.float64)
     means: NDArray[np.float64] = (losses * active).sum(axis=0) / np.maximum(active.sum(axis=0), 1)
     return means

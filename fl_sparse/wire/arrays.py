@@ -12,16 +12,18 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from flwr.common.constant import SType
 from numpy.typing import NDArray
 
+from fl_sparse.factored import FactoredWeight
+
 RecordOfKind = TypeVar("RecordOfKind", ArrayRecord, ConfigRecord, MetricRecord)
 
 
 class LazyArray(Array):
-    """A Flower array that keeps its ndarray and serialises it only when a process boundary asks for ``data``."""
+    """A Flower array that keeps its values and serialises them only when a process boundary asks for ``data``."""
 
     # Flower writes the class's name into the serialised object and reads it back as ``Array``.
     __qualname__ = "Array"
 
-    def __init__(self, values: NDArray[Any]) -> None:
+    def __init__(self, values: NDArray[Any] | FactoredWeight) -> None:
         self.__dict__.update(
             values=values, dtype=_name(values.dtype), shape=values.shape, stype=SType.NUMPY, _is_dirty=True
         )
@@ -31,7 +33,7 @@ class LazyArray(Array):
         """The array as Flower serialises it: the bytes of ``numpy.save``."""
         if "_data" not in self.__dict__:
             buffer = io.BytesIO()
-            np.save(buffer, self.__dict__["values"], allow_pickle=False)
+            np.save(buffer, self.numpy(), allow_pickle=False)
             self.__dict__["_data"] = buffer.getvalue()
         return self.__dict__["_data"]  # type: ignore[no-any-return]
 
@@ -41,7 +43,12 @@ class LazyArray(Array):
         self.__dict__["values"] = np.load(io.BytesIO(value), allow_pickle=False)
 
     def numpy(self) -> NDArray[Any]:
-        """Return the array itself, not a copy."""
+        """Return the array itself, not a copy; of a factored weight, multiplied out."""
+        return np.asarray(self.__dict__["values"])
+
+    @property
+    def held(self) -> NDArray[Any] | FactoredWeight:
+        """The values as they are kept."""
         return self.__dict__["values"]  # type: ignore[no-any-return]
 
 
@@ -56,11 +63,13 @@ def record_of(content: RecordDict, name: str, kind: type[RecordOfKind]) -> Recor
     return found if isinstance(found, kind) else None
 
 
-def finite(values: NDArray[Any]) -> bool:
+def finite(values: NDArray[Any] | FactoredWeight) -> bool:
     """Tell whether all values of a float array are finite.
 
     A sum of squares is finite only if all are, and takes one pass; where it overflows, the values are looked at.
     """
+    if isinstance(values, FactoredWeight):
+        return values.finite()
     flat = values.reshape(-1)
     with np.errstate(all="ignore"):
         return bool(np.isfinite(np.dot(flat, flat)) or np.isfinite(flat).all())
@@ -82,10 +91,21 @@ def parameters_of(record: ArrayRecord) -> dict[str, NDArray[Any]]:
     ValueError
         If an array cannot be read as NumPy data (pickled objects are never read).
     """
-    arrays = {}
+    return {name: np.asarray(values) for name, values in held_values(record).items()}
+
+
+def held_values(record: ArrayRecord) -> dict[str, NDArray[Any] | FactoredWeight]:
+    """Return a record's values by name, factored weights as they are.
+
+    Raises
+    ------
+    ValueError
+        As `parameters_of`.
+    """
+    arrays: dict[str, NDArray[Any] | FactoredWeight] = {}
     for name, array in record.items():
         try:
-            arrays[name] = array.numpy()
+            arrays[name] = array.held if isinstance(array, LazyArray) else array.numpy()
         except Exception as error:  # NumPy and Flower raise errors of several types on damaged data
             raise ValueError(f"{name} cannot be read: {error}") from None
     return arrays

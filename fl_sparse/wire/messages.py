@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
-from numpy.typing import NDArray
 
 from fl_sparse.exchange import ClientDescription, EvaluationReply, TrainOrder, TrainReply, UpdateEncoding
 from fl_sparse.features.moments import Moments, Standardizer
 from fl_sparse.quantization import Layout, decode, layout
 from fl_sparse.training.optimizers import OptimizerSpec
-from fl_sparse.wire.arrays import array_record, finite, parameters_of, record_of
+from fl_sparse.wire.arrays import array_record, finite, held_values, parameters_of, record_of
 from fl_sparse.wire.held_classes import CLASSES, held_classes
 from fl_sparse.wire.moments import moment_shapes, split_moments, with_moments
 from fl_sparse.wire.order_settings import order_settings
@@ -260,12 +259,12 @@ def read_evaluation(content: RecordDict, *, round_number: int) -> EvaluationRepl
     return found
 
 
-def _checked(record: ArrayRecord, expected: Layout) -> dict[str, NDArray[Any]]:
+def _checked(record: ArrayRecord, expected: Layout) -> dict[str, Any]:
     missing, unexpected = sorted(set(expected) - set(record)), sorted(set(record) - set(expected))
     if missing or unexpected:
         raise ValueError(f"the reply's arrays differ: missing {missing}, unexpected {unexpected}")
     # The arrays themselves are asked, not what the record says of them.
-    arrays = parameters_of(record)
+    arrays = held_values(record)
     for name, (dtype, shape) in expected.items():
         if arrays[name].dtype != dtype:
             raise ValueError(f"{name} is {arrays[name].dtype}; expected {dtype}")

@@ -44,7 +44,8 @@ def _directory_bytes(names: tuple[str, ...]) -> int:
 
 def _array_bytes(array: Array) -> int:
     if isinstance(array, LazyArray):
-        return _lazy_bytes(array.numpy().dtype, array.numpy().shape, array.numpy().flags.fnc)
+        held = array.held
+        return _lazy_bytes(held.dtype, held.shape, isinstance(held, np.ndarray) and held.flags.fnc)
     return _chunked_bytes(array.dtype, tuple(array.shape), array.stype, len(array.data))
 
 

@@ -1,0 +1,143 @@
+"""A trained weight matrix as the matrix before training and the factors of its change, not multiplied out.
+
+Symbols: W (H', H) a matrix as a client received it, r examples that it trained on, counted in every step, L (r, H') and
+R (r, H): the trained matrix is W + Lᵀ R.
+
+A step of gradient descent changes a matrix by the sum, over the examples of its batch, of an outer product: gradient of
+the layer's output times input of the layer. While r (H' + H) < H' H the factors are smaller than the matrix, and a sum
+over clients that started from the same W is one product of all their rows, W Σ_k w_k + [w_k L_k]ᵀ [R_k]: no client's
+matrix is ever made, unless somebody asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from fl_sparse.training.namespace import Namespace
+
+SUM_ROWS = 1024
+"""Rows that are multiplied at once: enough for a matrix product at full speed."""
+CERTAINLY_FINITE = 1e30
+"""Bound on a change that cannot take a finite float32 weight of any sensible size to infinity."""
+
+
+@dataclass(frozen=True, eq=False)
+class FactoredWeight:
+    """W + Lᵀ R of one client; ``numpy.asarray`` multiplies it out, float32 (H', H).
+
+    Parameters
+    ----------
+    received
+        W, float32 (H', H), NumPy; shared with all who received it, and not to be changed.
+    left, right
+        L and R, float32, arrays of the namespace.
+    namespace
+        NumPy or torch.
+    """
+
+    received: NDArray[np.float32] = field(repr=False)
+    left: Any = field(repr=False)
+    right: Any = field(repr=False)
+    namespace: Namespace = field(repr=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H', H)."""
+        return self.received.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.float32]:
+        """float32."""
+        return self.received.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the factors."""
+        return int(self.left.nbytes + self.right.nbytes)
+
+    def finite(self) -> bool:
+        """Tell whether all weights are finite, by the norms of the factors where these leave no doubt."""
+        square = self.namespace.sum_of_squares(self.left) * self.namespace.sum_of_squares(self.right)
+        return bool(square < CERTAINLY_FINITE**2) or bool(np.isfinite(np.asarray(self)).all())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Multiply it out, as the mean of one client."""
+        alone = FactoredSum(self.received, self.namespace)
+        alone.add(self, 1.0)
+        return alone.mean().astype(dtype or np.float32, copy=False)
+
+
+class FactoredSum:
+    """The weighted sum and mean of weights whose clients received the same matrix.
+
+    Rows are gathered over clients and multiplied `SUM_ROWS` or a few more at a time, whoever calls how often: the same
+    clients in the same order give the same bits.
+
+    Parameters
+    ----------
+    received
+        W.
+    namespace
+        That of the factors.
+    """
+
+    def __init__(self, received: NDArray[np.float32], namespace: Namespace) -> None:
+        self.received = received
+        self._namespace = namespace
+        self._lefts: list[Any] = []
+        self._rights: list[Any] = []
+        self._rows = 0
+        self._change: Any = None
+        # The first client's weight is the unit: where all have an equal say, nothing is multiplied or rounded.
+        self._unit = 1.0
+        self._weight = 0.0
+
+    def add(self, values: FactoredWeight, weight: float) -> None:
+        """Add a client's weights, times w_k > 0."""
+        if not self._weight:
+            self._unit = weight
+        share = weight / self._unit
+        self._weight += share
+        self._lefts.append(values.left if share == 1.0 else values.left * share)
+        self._rights.append(values.right)
+        self._rows += len(values.right)
+        if self._rows >= SUM_ROWS:
+            self._multiply()
+
+    def mean(self) -> NDArray[np.float32]:
+        """Return the weighted mean, float32 (H', H); a single client's is its matrix, whatever its weight."""
+        mean: NDArray[np.float32] = self.received + self._changes() / np.float32(self._weight)
+        return mean
+
+    def total(self) -> NDArray[np.float64]:
+        """Return the weighted sum, float64 (H', H)."""
+        return self._unit * (self.received * np.float64(self._weight) + self._changes())
+
+    def _changes(self) -> NDArray[np.float32]:
+        """Return the sum of the changes, in units of the first client's weight."""
+        if self._lefts:
+            self._multiply()
+        return self._namespace.to_host(self._change)
+
+    def _multiply(self) -> None:
+        left, right = (self._namespace.joined(rows) for rows in (self._lefts, self._rights))
+        if self._change is None:
+            self._change = self._namespace.xp.matmul(left.T, right)
+        else:
+            self._namespace.add_product(self._change, left.T, right)
+        self._lefts, self._rights, self._rows = [], [], 0
+
+
+def factored_names(shapes: Mapping[str, tuple[int, ...]], rows: int) -> tuple[str, ...]:
+    """Return the weight matrices whose factors of so many rows are smaller than they are."""
+    return tuple(
+        name
+        for name, shape in shapes.items()
+        if name.endswith(".weight") and len(shape) == 2 and rows * sum(shape) < shape[0] * shape[1]
+    )

@@ -1,0 +1,121 @@
+"""A layer whose weights all subnets of a stack received alike, trained by SGD without a copy of them.
+
+Symbols: A subnets, τ steps, b rows of a batch, W_0 (H', H) the weights received, h_s (b, H) the input of a subnet's
+layer and δ_s (b, H') the gradient of its output in step s, c coefficients, γ learning rate, μ momentum, λ the proximal
+factor.
+
+SGD never leaves W_0 plus combinations of the products δ_sᵀ h_s, so that the weights before step t are known from what
+the steps before left behind:
+
+    W_t = W_0 + Σ_{s<t} c_ts δ_sᵀ h_s
+    h_t W_tᵀ = h_t W_0ᵀ + Σ_{s<t} c_ts (h_t h_sᵀ) δ_s        δ_t W_t = δ_t W_0 + Σ_{s<t} c_ts (δ_t δ_sᵀ) h_s
+
+The products with W_0 are one matrix product for the whole stack, and no subnet's own weights are written or read. With
+coefficients v of the velocity, all zero at first, step t takes v_s to μ v_s + λ c_s, plus one for s = t, and then c_s
+to c_s − γ v_s. Without momentum and proximal term all c are −γ.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_sparse.factored import FactoredWeight
+from fl_sparse.training.namespace import Namespace
+from fl_sparse.training.optimizers import OptimizerSpec
+
+
+class FactoredLayer:
+    """W_t of every subnet in a stack, by its factors.
+
+    Parameters
+    ----------
+    namespace
+        The arrays' kind.
+    received
+        W_0, float32 (H', H), NumPy; not changed.
+    batch
+        b.
+    optimizer
+        SGD.
+    active
+        bool (τ, A): which subnets have examples in a step. Of those that have none, δ has to be zero.
+    """
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        received: NDArray[np.float32],
+        batch: int,
+        optimizer: OptimizerSpec,
+        active: NDArray[np.bool_],
+    ) -> None:
+        (steps, stack), (outputs, inputs) = active.shape, received.shape
+        self._namespace, self._received = namespace, received
+        self._start = namespace.from_host(received)
+        self._left = namespace.empty((stack, steps * batch, outputs))
+        self._right = namespace.empty((stack, steps * batch, inputs))
+        self._overlaps = namespace.empty((stack * batch * steps * batch,))
+        self._scratch = namespace.product_scratch({"": self._left[:, :batch], "input": self._right[:, :batch]})
+        self._batch, self._rate, self._step = batch, optimizer.learning_rate, 0
+        self._coefficients = None
+        if optimizer.momentum or optimizer.proximal:
+            by_row = np.repeat(coefficients(optimizer, active), batch, axis=2)
+            self._coefficients = namespace.from_host(by_row[:, :, None])
+
+    def forward(self, h: Any, out: Any) -> None:
+        """Write h_t W_tᵀ (A, b, H') of the step's input h_t (A, b, H)."""
+        done = self._step * self._batch
+        self._right[:, done : done + self._batch] = h
+        self._product(h, self._start.T, self._right[:, :done], self._left[:, :done], out)
+
+    def backward(self, dz: Any, out: Any) -> None:
+        """Write δ_t W_t (A, b, H)."""
+        done = self._step * self._batch
+        self._product(dz, self._start, self._left[:, :done], self._right[:, :done], out)
+
+    def descend(self, dz: Any) -> None:
+        """Take the step along δ_tᵀ h_t."""
+        done = self._step * self._batch
+        self._left[:, done : done + self._batch] = dz
+        self._step += 1
+
+    def trained(self) -> list[FactoredWeight]:
+        """Return the weights of each subnet after all steps; to be called once."""
+        factor = -self._rate if self._coefficients is None else self._coefficients[-1].swapaxes(1, 2)
+        self._namespace.xp.multiply(self._left, factor, out=self._left)
+        return [
+            FactoredWeight(self._received, left, right, self._namespace)
+            for left, right in zip(self._left, self._right, strict=True)
+        ]
+
+    def _product(self, rows: Any, start: Any, like: Any, take: Any, out: Any) -> None:
+        """Write rows (A, b, m) times the weights: ``start`` (m, n), and Σ c (rows · like) take of the steps before."""
+        namespace, width = self._namespace, rows.shape[2]
+        namespace.xp.matmul(rows.reshape(-1, width), start, out=out.reshape(-1, out.shape[2]))
+        if not self._step:
+            return
+        stack, done = like.shape[:2]
+        overlaps = self._overlaps[: stack * self._batch * done].reshape(stack, self._batch, done)
+        namespace.matmul(rows, like.swapaxes(1, 2), overlaps)
+        factor = -self._rate
+        if self._coefficients is not None:
+            factor = 1.0
+            namespace.xp.multiply(overlaps, self._coefficients[self._step][:, :, :done], out=overlaps)
+        namespace.add_matmul(out, overlaps, take, factor, self._scratch)
+
+
+def coefficients(optimizer: OptimizerSpec, active: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return c before each step and after the last, float32 (τ + 1, A, τ), given who is active, bool (τ, A)."""
+    steps, stack = active.shape
+    held, velocity = np.zeros((stack, steps)), np.zeros((stack, steps))
+    before = [held]
+    for step, moves in enumerate(active):
+        gradient = optimizer.proximal * held
+        gradient[:, step] += 1.0
+        velocity = np.where(moves[:, None], optimizer.momentum * velocity + gradient, velocity)
+        held = np.where(moves[:, None], held - optimizer.learning_rate * velocity, held)
+        before.append(held)
+    return np.stack(before).astype(np.float32)

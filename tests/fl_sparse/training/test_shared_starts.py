@@ -1,0 +1,103 @@
+"""Clients of a cohort that received the same weights are trained together by factors, the others in copies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fl_sparse.exchange import TrainOrder, UpdateEncoding
+from fl_sparse.factored import FactoredWeight
+from fl_sparse.local_training import LocalData, train_locally
+from fl_sparse.mlp import MLPSpec, init_parameters
+from fl_sparse.training import Namespace, OptimizerSpec, TorchNamespace
+from fl_sparse.wire import content_of_reply, parameters_of, read_reply, wire_bytes
+
+SPEC = MLPSpec(40, (30,), 4, "relu", "none")
+NAMESPACES = {"numpy": Namespace, "torch": TorchNamespace}
+
+
+def order(parameters: dict[str, np.ndarray], **changes: object) -> TrainOrder:
+    made = TrainOrder(
+        round=1,
+        subnet=0,
+        parameters=parameters,
+        scales=(1.0, 1.0),
+        activation="relu",
+        normalization="none",
+        optimizer=OptimizerSpec("sgd", 0.1, momentum=0.5),
+        first_step=0,
+        local_steps=2,
+        batch_size=4,
+        seed=0,
+        standardizer=None,
+        expects_standardizer=False,
+    )
+    return replace(made, **changes)
+
+
+def held(client: int, size: int = 9) -> LocalData:
+    return LocalData(FEATURES, LABELS, np.arange(size) + 9 * client, client)
+
+
+RNG = np.random.default_rng(0)
+FEATURES, LABELS = RNG.normal(size=(90, 40)).astype(np.float32), RNG.integers(0, 4, 90)
+START, OTHER = init_parameters(SPEC, 0), init_parameters(SPEC, 1)
+
+
+def is_factored(reply) -> bool:
+    return isinstance(reply.parameters["hidden.0.weight"], FactoredWeight)
+
+
+@pytest.mark.parametrize("kind", NAMESPACES)
+def test_those_with_the_same_start_are_factored_and_all_agree_with_training_alone(kind: str) -> None:
+    starts = [START, OTHER, START, init_parameters(SPEC, 2), START, OTHER, init_parameters(SPEC, 3)]
+    orders, data = [order(start, subnet=k) for k, start in enumerate(starts)], [held(k, 9 - k) for k in range(7)]
+    replies = train_locally(orders, data, NAMESPACES[kind]())
+    assert [is_factored(reply) for reply in replies] == [True, True, True, False, True, True, False]
+    assert [reply.subnet for reply in replies] == list(range(7))
+    for one, its_order, its_data in zip(replies, orders, data, strict=True):
+        (alone,) = train_locally([its_order], [its_data], NAMESPACES[kind]())
+        assert not is_factored(alone)
+        assert one.loss == pytest.approx(alone.loss, rel=1e-5)
+        for name, values in alone.parameters.items():
+            np.testing.assert_allclose(np.asarray(one.parameters[name]), values, rtol=1e-5, atol=1e-6)
+    assert not isinstance(replies[0].parameters["output.weight"], FactoredWeight)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"local_steps": 5},
+        {"optimizer": OptimizerSpec("adam", 0.001)},
+        {"prefixes": ((15,), (30,))},
+        {"update": UpdateEncoding("int8")},
+        {"moments": {"momentum": {name: np.zeros_like(values) for name, values in START.items()}}, "steps_taken": 3},
+    ],
+    ids=lambda value: next(iter(value)),
+)
+def test_copies_where_factors_are_larger_or_do_not_do(changes: dict[str, object]) -> None:
+    replies = train_locally([order(START, **changes)] * 2, [held(0), held(1)], Namespace())
+    assert not any(is_factored(reply) for reply in replies)
+
+
+@pytest.mark.parametrize("kind", NAMESPACES)
+def test_a_factored_reply_is_a_reply_like_others(kind: str) -> None:
+    factored, _ = train_locally([order(START)] * 2, [held(0), held(1)], NAMESPACES[kind]())
+    dense = replace(factored, parameters={name: np.asarray(values) for name, values in factored.parameters.items()})
+    content, plain = content_of_reply(factored), content_of_reply(dense)
+    assert is_factored(factored)
+    assert wire_bytes(content) == wire_bytes(plain)
+    for name, values in dense.parameters.items():
+        assert content["arrays"][name].data == plain["arrays"][name].data
+        assert parameters_of(content["arrays"])[name].tobytes() == values.tobytes()
+    shapes = {name: values.shape for name, values in START.items()}
+    read = read_reply(content, round_number=1, subnet=0, shapes=shapes)
+    assert is_factored(read)
+    factored.parameters["hidden.0.weight"].left[0] = np.nan
+    with pytest.raises(ValueError, match=r"hidden\.0\.weight holds values that are not finite"):
+        read_reply(content_of_reply(factored), round_number=1, subnet=0, shapes=shapes)
+    shapes["hidden.0.weight"] = (30, 41)
+    with pytest.raises(ValueError, match=r"of shape \(30, 40\); expected \(30, 41\)"):
+        read_reply(content_of_reply(factored), round_number=1, subnet=0, shapes=shapes)
