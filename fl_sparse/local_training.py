@@ -26,6 +26,10 @@ from fl_sparse.training.namespace import Namespace
 from fl_sparse.training.ordered_dropout import OrderedDropout
 from fl_sparse.training.stack import factor_bytes, part_size, train_stack
 
+ENOUGH_ALIKE = 8
+"""Clients with the same start from which on a stack of their own costs less than copies of their weights (measured for
+subnets of 768-250-250-10 on two cores: as fast with 4 to 8, 1.4 times as fast with 16)."""
+
 
 @dataclass(frozen=True)
 class LocalData:
@@ -94,8 +98,8 @@ def _groups(orders: Sequence[TrainOrder], data: Sequence[LocalData], positions: 
     starts: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for position in positions:
         starts[tuple(id(orders[position].parameters[name]) for name in names)].append(position)
-    groups = [_Group(same, names) for same in starts.values() if len(same) > 1]
-    others = [position for same in starts.values() if len(same) == 1 for position in same]
+    groups = [_Group(same, names) for same in starts.values() if len(same) >= ENOUGH_ALIKE]
+    others = [position for same in starts.values() if len(same) < ENOUGH_ALIKE for position in same]
     return [*groups, _Group(others)] if others else groups
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from fl_sparse.exchange import TrainOrder, UpdateEncoding
 from fl_sparse.factored import FactoredWeight
-from fl_sparse.local_training import LocalData, train_locally
+from fl_sparse.local_training import ENOUGH_ALIKE, LocalData, train_locally
 from fl_sparse.mlp import MLPSpec, init_parameters
 from fl_sparse.training import Namespace, OptimizerSpec, TorchNamespace
 from fl_sparse.wire import content_of_reply, parameters_of, read_reply, wire_bytes
@@ -52,11 +52,15 @@ def is_factored(reply) -> bool:
 
 @pytest.mark.parametrize("kind", NAMESPACES)
 def test_those_with_the_same_start_are_factored_and_all_agree_with_training_alone(kind: str) -> None:
-    starts = [START, OTHER, START, init_parameters(SPEC, 2), START, OTHER, init_parameters(SPEC, 3)]
-    orders, data = [order(start, subnet=k) for k, start in enumerate(starts)], [held(k, 9 - k) for k in range(7)]
+    starts = [OTHER, START, init_parameters(SPEC, 2), *[START, OTHER] * 7, init_parameters(SPEC, 3), START]
+    expected = [start is START for start in starts]
+    assert (sum(expected), sum(start is OTHER for start in starts)) == (ENOUGH_ALIKE + 1, ENOUGH_ALIKE)
+    expected = [start is START or start is OTHER for start in starts]
+    orders = [order(start, subnet=k) for k, start in enumerate(starts)]
+    data = [held(k % 10, 9 - k % 9) for k in range(len(starts))]
     replies = train_locally(orders, data, NAMESPACES[kind]())
-    assert [is_factored(reply) for reply in replies] == [True, True, True, False, True, True, False]
-    assert [reply.subnet for reply in replies] == list(range(7))
+    assert [is_factored(reply) for reply in replies] == expected
+    assert [reply.subnet for reply in replies] == list(range(len(starts)))
     for one, its_order, its_data in zip(replies, orders, data, strict=True):
         (alone,) = train_locally([its_order], [its_data], NAMESPACES[kind]())
         assert not is_factored(alone)
@@ -78,13 +82,17 @@ def test_those_with_the_same_start_are_factored_and_all_agree_with_training_alon
     ids=lambda value: next(iter(value)),
 )
 def test_copies_where_factors_are_larger_or_do_not_do(changes: dict[str, object]) -> None:
-    replies = train_locally([order(START, **changes)] * 2, [held(0), held(1)], Namespace())
+    replies = train_locally(
+        [order(START, **changes)] * ENOUGH_ALIKE, [held(k) for k in range(ENOUGH_ALIKE)], Namespace()
+    )
     assert not any(is_factored(reply) for reply in replies)
 
 
 @pytest.mark.parametrize("kind", NAMESPACES)
 def test_a_factored_reply_is_a_reply_like_others(kind: str) -> None:
-    factored, _ = train_locally([order(START)] * 2, [held(0), held(1)], NAMESPACES[kind]())
+    factored = train_locally([order(START)] * ENOUGH_ALIKE, [held(k) for k in range(ENOUGH_ALIKE)], NAMESPACES[kind]())[
+        0
+    ]
     dense = replace(factored, parameters={name: np.asarray(values) for name, values in factored.parameters.items()})
     content, plain = content_of_reply(factored), content_of_reply(dense)
     assert is_factored(factored)
@@ -101,3 +109,9 @@ def test_a_factored_reply_is_a_reply_like_others(kind: str) -> None:
     shapes["hidden.0.weight"] = (30, 41)
     with pytest.raises(ValueError, match=r"of shape \(30, 40\); expected \(30, 41\)"):
         read_reply(content_of_reply(factored), round_number=1, subnet=0, shapes=shapes)
+
+
+def test_few_clients_with_the_same_start_are_trained_in_copies() -> None:
+    few = ENOUGH_ALIKE - 1
+    replies = train_locally([order(START)] * few, [held(k) for k in range(few)], Namespace())
+    assert not any(is_factored(reply) for reply in replies)
