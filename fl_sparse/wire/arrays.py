@@ -13,7 +13,9 @@ from flwr.common.constant import SType
 from numpy.typing import NDArray
 
 from fl_sparse.factored import FactoredWeight
+from fl_sparse.wire.flower_private import filled
 
+_NO_ARRAYS = ArrayRecord()
 RecordOfKind = TypeVar("RecordOfKind", ArrayRecord, ConfigRecord, MetricRecord)
 
 
@@ -77,10 +79,8 @@ def finite(values: NDArray[Any] | FactoredWeight) -> bool:
 
 def array_record(parameters: Mapping[str, NDArray[Any]]) -> ArrayRecord:
     """Return arrays as one record that shares their memory."""
-    record = ArrayRecord()
-    for name, values in parameters.items():
-        record[name] = LazyArray(values)  # item assignment: the constructor would copy through bytes
-    return record
+    # Flower's constructor would copy through bytes.
+    return filled(_NO_ARRAYS, {name: LazyArray(values) for name, values in parameters.items()})
 
 
 def parameters_of(record: ArrayRecord) -> dict[str, NDArray[Any]]:

@@ -9,6 +9,7 @@ for weights, such as clipping, do not go with it.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,11 +22,13 @@ from fl_sparse.features.moments import Moments, Standardizer
 from fl_sparse.quantization import Layout, decode, layout
 from fl_sparse.training.optimizers import OptimizerSpec
 from fl_sparse.wire.arrays import array_record, finite, held_values, parameters_of, record_of
+from fl_sparse.wire.flower_private import filled
 from fl_sparse.wire.held_classes import CLASSES, held_classes
 from fl_sparse.wire.moments import moment_shapes, split_moments, with_moments
 from fl_sparse.wire.order_settings import order_settings
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
+_NO_RECORDS, _NO_METRICS = RecordDict(), MetricRecord()
 
 
 def content_of_description(description: ClientDescription) -> RecordDict:
@@ -106,13 +109,14 @@ def content_of_order(order: TrainOrder) -> RecordDict:
     if order.standardizer is not None:
         config.update(standardizer_values(order.standardizer))
     arrays = array_record(with_moments(order.parameters, order.moments))
-    return RecordDict({ARRAYS: arrays, CONFIG: config})
+    return filled(_NO_RECORDS, {ARRAYS: arrays, CONFIG: config})
 
 
 def read_order(content: RecordDict) -> TrainOrder:
     """Read a train message."""
-    config: Any = content[CONFIG]
+    record: Any = content[CONFIG]
     arrays: Any = content[ARRAYS]
+    config = dict(record.items())
     layers = len(config["scales"]) - 1
     flat = list(config.get("prefixes", ()))
     prefixes = tuple(tuple(flat[start : start + layers]) for start in range(0, len(flat), max(1, layers)))
@@ -124,12 +128,7 @@ def read_order(content: RecordDict) -> TrainOrder:
         scales=tuple(config["scales"]),
         activation=config["activation"],
         normalization=config["normalization"],
-        optimizer=OptimizerSpec(
-            name=config["optimizer"],
-            learning_rate=config["learning-rate"],
-            momentum=config["momentum"],
-            proximal=config["proximal"],
-        ),
+        optimizer=_optimizer(config["optimizer"], config["learning-rate"], config["momentum"], config["proximal"]),
         first_step=config["first-step"],
         local_steps=config["local-steps"],
         batch_size=config["batch-size"],
@@ -149,6 +148,11 @@ def read_order(content: RecordDict) -> TrainOrder:
     )
 
 
+@functools.lru_cache(maxsize=128, typed=True)
+def _optimizer(name: str, learning_rate: float, momentum: float, proximal: float) -> OptimizerSpec:
+    return OptimizerSpec(name, learning_rate, momentum, proximal)
+
+
 def standardizer_values(standardizer: Standardizer) -> dict[str, bytes]:
     """Return a standardizer as values of a ``ConfigRecord``."""
     return {
@@ -157,25 +161,28 @@ def standardizer_values(standardizer: Standardizer) -> dict[str, bytes]:
     }
 
 
-def standardizer_of(config: ConfigRecord) -> Standardizer | None:
-    """Read a standardizer from a ``ConfigRecord``, None if it carries none."""
+def standardizer_of(config: Mapping[str, Any]) -> Standardizer | None:
+    """Read a standardizer from the values of a ``ConfigRecord``, None if it carries none."""
     if "standardizer-mean" not in config:
         return None
-    values: Any = config
     return Standardizer(
-        mean=np.frombuffer(values["standardizer-mean"], dtype="<f4"),
-        inverse_std=np.frombuffer(values["standardizer-inverse-std"], dtype="<f4"),
+        mean=np.frombuffer(config["standardizer-mean"], dtype="<f4"),
+        inverse_std=np.frombuffer(config["standardizer-inverse-std"], dtype="<f4"),
     )
 
 
 def content_of_reply(reply: TrainReply) -> RecordDict:
     """Return the content of a client's reply; arrays are shared, not copied."""
-    metrics = MetricRecord(
-        {"round": reply.round, "subnet": reply.subnet, "num-examples": reply.num_examples, "loss": float(reply.loss)}
-    )
+    values: dict[str, Any] = {
+        "round": reply.round,
+        "subnet": reply.subnet,
+        "num-examples": reply.num_examples,
+        "loss": float(reply.loss),
+    }
     if reply.classes is not None:
-        metrics[CLASSES] = list(reply.classes)
-    return RecordDict({ARRAYS: array_record(with_moments(reply.parameters, reply.moments)), METRICS: metrics})
+        values[CLASSES] = list(reply.classes)
+    arrays, metrics = array_record(with_moments(reply.parameters, reply.moments)), filled(_NO_METRICS, values)
+    return filled(_NO_RECORDS, {ARRAYS: arrays, METRICS: metrics})
 
 
 def read_reply(

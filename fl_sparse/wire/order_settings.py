@@ -11,6 +11,7 @@ import functools
 from flwr.app import ConfigRecord
 
 from fl_sparse.exchange import TrainOrder
+from fl_sparse.wire.flower_private import filled
 
 
 def order_settings(order: TrainOrder) -> ConfigRecord:
@@ -31,10 +32,9 @@ def order_settings(order: TrainOrder) -> ConfigRecord:
         order.batch_size,
         order.seed,
         order.expects_standardizer,
-    ).copy()
+    )
     # A copy shares its lists.
-    record["scales"] = [float(scale) for scale in order.scales]
-    return record
+    return filled(record, {"scales": [float(scale) for scale in order.scales]})
 
 
 @functools.lru_cache(maxsize=128, typed=True)

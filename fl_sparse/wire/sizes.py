@@ -10,13 +10,18 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from flwr.common.constant import FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE as CHUNK
+from numpy.typing import NDArray
 
+from fl_sparse.factored import FactoredWeight
 from fl_sparse.wire.arrays import LazyArray
 
 ID = "0" * 64
 """As long as the name that Flower gives an object, its hash."""
+FLOAT = 9
+"""Bytes of a float as a value: tag and eight bytes."""
 MAX_SINT64 = 2**63 - 1
-REPEATED = (int, bool, str)
+Layout = tuple[np.dtype[Any], tuple[int, ...], bool]
+REPEATED = (bool, str)
 """Types whose values are much the same from client to client: their sizes are remembered."""
 
 
@@ -30,8 +35,12 @@ def wire_bytes(content: RecordDict) -> int:
     total = _object_bytes("RecordDict", len(content), _directory_bytes(tuple(content)))
     for record in content.values():
         if isinstance(record, ArrayRecord):
-            total += _object_bytes("ArrayRecord", len(record), _directory_bytes(tuple(record)))
-            total += sum(_array_bytes(array) for array in record.values())
+            lazy = [(name, *_layout(array.held)) for name, array in record.items() if isinstance(array, LazyArray)]
+            if len(lazy) == len(record):
+                total += _lazy_record_bytes(tuple(lazy))
+            else:
+                total += _object_bytes("ArrayRecord", len(record), _directory_bytes(tuple(record)))
+                total += sum(_array_bytes(array) for array in record.values())
         else:
             total += _values_bytes(record)
     return total
@@ -44,9 +53,21 @@ def _directory_bytes(names: tuple[str, ...]) -> int:
 
 def _array_bytes(array: Array) -> int:
     if isinstance(array, LazyArray):
-        held = array.held
-        return _lazy_bytes(held.dtype, held.shape, isinstance(held, np.ndarray) and held.flags.fnc)
+        return _lazy_bytes(*_layout(array.held))
     return _chunked_bytes(array.dtype, tuple(array.shape), array.stype, len(array.data))
+
+
+def _layout(values: NDArray[Any] | FactoredWeight) -> Layout:
+    """Return dtype, shape, and whether the memory runs along the first axis."""
+    return values.dtype, values.shape, isinstance(values, np.ndarray) and values.flags.fnc
+
+
+@functools.lru_cache(maxsize=256)
+def _lazy_record_bytes(arrays: tuple[tuple[str, np.dtype[Any], tuple[int, ...], bool], ...]) -> int:
+    """Size of a record of lazy arrays with these names and layouts: of a round's messages, most are alike."""
+    directory = _directory_bytes(tuple(name for name, *_ in arrays))
+    total = _object_bytes("ArrayRecord", len(arrays), directory)
+    return total + sum(_lazy_bytes(dtype, shape, fortran) for _, dtype, shape, fortran in arrays)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -78,18 +99,28 @@ def _values_bytes(record: ConfigRecord | MetricRecord) -> int:
     protobuf.dev/programming-guides/encoding; ``flwr/proto/recorddict.proto``: field numbers are below 16, which makes a
     field's tag one byte, but for those of lists in a value, which take two.
     """
-    body = sum(
-        _known_item_bytes(key, value) if type(value) in REPEATED else _item_bytes(key, value)
-        for key, value in record.items()
-    )
+    body = 0
+    for key, value in record.items():
+        if type(value) is float:
+            body += _sized_item_bytes(key, FLOAT)
+        elif type(value) is int:
+            body += _sized_item_bytes(key, _value_bytes(value))
+        else:
+            body += _known_item_bytes(key, value) if type(value) in REPEATED else _item_bytes(key, value)
     return _object_bytes(type(record).__name__, 0, body)
 
 
+@functools.lru_cache(maxsize=256)
+def _sized_item_bytes(key: str, value: int) -> int:
+    """Size of an item whose value is of so many bytes."""
+    return _nested(_key_bytes(key) + _nested(value))
+
+
 def _item_bytes(key: str, value: Any) -> int:
-    return _nested(_key_bytes(key) + _nested(_value_bytes(value)))
+    return _sized_item_bytes(key, _value_bytes(value))
 
 
-_known_item_bytes: Any = functools.lru_cache(maxsize=1024, typed=True)(_item_bytes)
+_known_item_bytes: Any = functools.lru_cache(maxsize=256, typed=True)(_item_bytes)
 
 
 @functools.lru_cache(maxsize=256)
@@ -100,7 +131,7 @@ def _key_bytes(key: str) -> int:
 def _value_bytes(value: Any) -> int:
     """Size of a value in its ``oneof``, where defaults are written, too; lists are a message with one field."""
     if isinstance(value, float):
-        return 9
+        return FLOAT
     if isinstance(value, list):
         return 1 + _nested(_list_bytes(value))
     if isinstance(value, str | bytes):
