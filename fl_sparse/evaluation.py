@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse.mlp import MLPSpec, predict
+from fl_sparse.training.namespace import namespace_of
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,17 @@ class Score:
 def evaluate_table(
     parameters: Mapping[str, NDArray[np.float32]],
     spec: MLPSpec,
-    features: NDArray[np.float32],
+    features: Any,
     labels: NDArray[np.int64],
     *,
     batch_size: int = 4096,
 ) -> Score:
-    """Score the whole, unscaled model on features float32 (n, F) and labels int64 (n,)."""
+    """Score the whole, unscaled model on features float32 (n, F), NumPy or torch, and labels int64 (n,)."""
+    outputs = namespace_of(features).to_host(predict(parameters, spec, features))
     correct, loss = np.zeros(spec.num_classes, dtype=np.int64), 0.0
     for start in range(0, len(labels), batch_size):
         expected = labels[start : start + batch_size]
-        logits = np.asarray(predict(parameters, spec, features[start : start + batch_size]), dtype=np.float64)
+        logits = outputs[start : start + batch_size].astype(np.float64)
         logits -= logits.max(axis=1, keepdims=True)
         loss += float((np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(expected)), expected]).sum())
         correct += np.bincount(expected[logits.argmax(axis=1) == expected], minlength=spec.num_classes)

@@ -164,7 +164,7 @@ def predict(
     features: Any,
     scales: Sequence[float] | None = None,
     *,
-    batch_size: int = 4096,
+    batch_size: int = 1024,
 ) -> Any:
     """Return logits float32 (n, C), an array of the same kind as the features.
 
@@ -179,7 +179,7 @@ def predict(
     scales
         One factor c a layer, the output's last; None means 1 everywhere, which is the global model's use.
     batch_size
-        Rows of one pass; bounds the memory that hidden layers take.
+        Rows of one pass: few enough for hidden layers to stay in the processor's cache.
     """
     # The pass forward is written once, in the training package, which imports this module.
     from fl_sparse.training.namespace import namespace_of
@@ -188,7 +188,7 @@ def predict(
     namespace = namespace_of(features)
     stacked = {name: values[None] for name, values in namespace.as_arrays(parameters).items()}
     factors = (1.0,) * (len(spec.hidden_widths) + 1) if scales is None else tuple(scales)
-    network = StackedMLP(namespace, spec, stacked, factors, min(batch_size, len(features)))
+    network = StackedMLP(namespace, spec, stacked, factors, min(batch_size, len(features)), training=False)
     logits = namespace.empty((len(features), spec.num_classes))
     for start in range(0, len(features), batch_size):
         rows = slice(start, min(start + batch_size, len(features)))

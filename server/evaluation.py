@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,22 +16,28 @@ from fl_sparse.features.moments import Standardizer
 from fl_sparse.federation import FeatureTable, HeldOut, standardized
 from fl_sparse.mlp import MLPSpec
 from fl_sparse.own_models import models_of
+from fl_sparse.training.namespace import Namespace
 
 
 @dataclass(frozen=True)
 class Examination:
-    """Standardised inputs with labels, by name: ``validation`` and ``test``."""
+    """Standardised inputs with labels, by name: ``validation`` and ``test``; scored on NumPy or torch."""
 
     spec: MLPSpec
     sets: Mapping[str, tuple[NDArray[np.float32], NDArray[np.int64]]] = field(repr=False)
+    namespace: Namespace = field(default_factory=Namespace, repr=False)
 
     def __call__(self, parameters: Parameters) -> dict[str, Score]:
         """Score the model on each set; of several clients' own models, the mean over the clients."""
         models = models_of(parameters)
         return {
-            name: mean_score([evaluate_table(model, self.spec, features, labels) for model in models])
-            for name, (features, labels) in self.sets.items()
+            name: mean_score([evaluate_table(model, self.spec, self._inputs[name], labels) for model in models])
+            for name, (_, labels) in self.sets.items()
         }
+
+    @functools.cached_property
+    def _inputs(self) -> Mapping[str, Any]:
+        return {name: self.namespace.from_host(features) for name, (features, _) in self.sets.items()}
 
 
 def score_entries(scores: Mapping[str, Score]) -> dict[str, Any]:
@@ -42,10 +49,12 @@ def score_entries(scores: Mapping[str, Score]) -> dict[str, Any]:
     }
 
 
-def examination(spec: MLPSpec, held_out: HeldOut, standardizer: Standardizer | None) -> Examination:
+def examination(
+    spec: MLPSpec, held_out: HeldOut, standardizer: Standardizer | None, namespace: Namespace
+) -> Examination:
     """Return the server's examination."""
 
     def inputs(table: FeatureTable) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         return standardized(table, standardizer), table.labels
 
-    return Examination(spec, {"validation": inputs(held_out.validation), "test": inputs(held_out.test)})
+    return Examination(spec, {"validation": inputs(held_out.validation), "test": inputs(held_out.test)}, namespace)

@@ -20,6 +20,7 @@ from fl_sparse.exchange import ClientDescription, Parameters
 from fl_sparse.federation import HeldOut
 from fl_sparse.memory import available_memory
 from fl_sparse.mlp import MLPSpec, init_parameters
+from fl_sparse.training.namespace import Namespace
 from server.accounting import cost_entries
 from server.checkpoint import Checkpoint, save_checkpoint
 from server.client_accuracy import ClientAccuracy, by_client, summary_entries
@@ -65,6 +66,7 @@ def run_rounds(
     open_folder: Callable[[], RunFolder],
     held_out: Callable[[int], HeldOut],
     watcher: Watcher,
+    namespace: Namespace | None = None,
 ) -> dict[str, Any]:
     """Run the federation and return its summary.
 
@@ -80,6 +82,8 @@ def run_rounds(
         Number of clients -> the server's validation and test tables; called when the server evaluates.
     watcher
         Is told of progress.
+    namespace
+        What the server evaluates on; NumPy if None.
 
     Raises
     ------
@@ -113,7 +117,7 @@ def run_rounds(
     write_clients(folder.clients_file, clients)
     start = _start(folder, config, initial, answers)
     state = start.checkpoint
-    examine = examination(spec, tables, state.standardizer) if tables is not None else None
+    examine = examination(spec, tables, state.standardizer, namespace or Namespace()) if tables is not None else None
     validation = None if examine is None else examine.sets["validation"]
     strategy = flower_strategy(
         config, rule, answers.clients, state.standardizer, state.moments, state.kept, validation=validation

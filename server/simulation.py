@@ -91,4 +91,4 @@ def simulate_table(
     cohort = Cohort(config, training, namespace) if trains_plainly(client_app, train_handler) else None
     population = None if cohort is None else cohort.population
     grid = InProcessGrid(client_app, to_mapping(config), len(training.parts), cohort, population)
-    return run_rounds(grid, config, lambda: launch.open(config, path), held_out, watcher)
+    return run_rounds(grid, config, lambda: launch.open(config, path), held_out, watcher, namespace)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_sparse.threads import in_threads
+
 VARIANCE_FLOOR = 1e-6
 BLOCK_ROWS = 4096
 """Rows whose moments are taken at once."""
@@ -31,12 +33,19 @@ class Moments:
 def moments_of(features: NDArray[np.float32], rows: NDArray[np.int64] | None = None) -> Moments:
     """Return the moments of features (n, F), or of some of its rows, in float64, a block of rows at a time."""
     count = len(features) if rows is None else len(rows)
-    wanted = (slice(start, min(start + BLOCK_ROWS, count)) for start in range(0, count, BLOCK_ROWS))
-    blocks = [_block(features[some] if rows is None else features[rows[some]]) for some in wanted]
-    if not blocks:
+    if not count:
         width = features.shape[1]
         return Moments(0, np.zeros(width), np.zeros(width))
-    return merge(blocks)
+    blocks: list[Moments | None] = [None] * -(-count // BLOCK_ROWS)
+
+    def part(numbers: slice) -> None:
+        for number in range(numbers.start, numbers.stop):
+            some = slice(number * BLOCK_ROWS, min((number + 1) * BLOCK_ROWS, count))
+            blocks[number] = _block(features[some] if rows is None else features[rows[some]])
+
+    in_threads(part, len(blocks), work=count * features.shape[1])
+    # However the blocks were divided over threads, they are merged in their order.
+    return merge([block for block in blocks if block is not None])
 
 
 def _block(features: NDArray[np.float32]) -> Moments:
@@ -125,6 +134,11 @@ class Standardizer:
 
     def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return standardised features float32 (n, F), a new array."""
-        centred = features - self.mean
-        centred *= self.inverse_std
+        centred = np.empty(features.shape, dtype=np.float32)
+
+        def part(rows: slice) -> None:
+            np.subtract(features[rows], self.mean, out=centred[rows])
+            np.multiply(centred[rows], self.inverse_std, out=centred[rows])
+
+        in_threads(part, len(features), work=features.size)
         return centred

@@ -17,24 +17,30 @@ NORM_EPSILON = 1e-5
 
 
 def relu(namespace: Namespace, z: Any, slope: Any, scratch: Any) -> None:
-    """Replace z by max(z, 0) and write the derivative, 1 where z > 0 and else 0, to ``slope``."""
+    """Replace z by max(z, 0) and write the derivative, 1 where z > 0 and else 0, to ``slope`` unless that is None."""
     namespace.relu(z)
-    namespace.xp.sign(z, out=slope)
+    if slope is not None:
+        namespace.xp.sign(z, out=slope)
 
 
 def gelu(namespace: Namespace, z: Any, slope: Any, scratch: Any) -> None:
-    """Replace z by GELU's tanh form and write its derivative to ``slope``.
+    """Replace z by GELU's tanh form and write its derivative to ``slope`` unless that is None.
 
     With u = √(2/π) (z + 0.044715 z³) and t = tanh u: h = z (1 + t)/2 and h' = (1 + t)/2 + z (1 − t²) u'/2, where
     u' = √(2/π) (1 + 3 · 0.044715 z²).
     """
     xp, root, cubic = namespace.xp, math.sqrt(2 / math.pi), 0.044715
-    square, t = slope, scratch
-    xp.multiply(z, z, out=square)
+    t = scratch
+    square = xp.multiply(z, z) if slope is None else xp.multiply(z, z, out=slope)
     xp.multiply(square, root * cubic, out=t)
     xp.add(t, root, out=t)
     xp.multiply(t, z, out=t)
     xp.tanh(t, out=t)
+    if slope is None:
+        xp.add(t, 1.0, out=t)
+        xp.multiply(z, t, out=z)
+        xp.multiply(z, 0.5, out=z)
+        return
     xp.multiply(square, 3 * root * cubic, out=square)
     xp.add(square, root, out=square)
     xp.multiply(square, z, out=slope)

@@ -47,6 +47,8 @@ class StackedMLP:
         The largest b.
     factored
         Name -> weights that are not among the parameters, but are trained by their factors.
+    training
+        Whether passes forward keep what a pass backward needs.
     """
 
     def __init__(
@@ -57,6 +59,8 @@ class StackedMLP:
         scales: Sequence[Any],
         batch: int,
         factored: Mapping[str, FactoredLayer] | None = None,
+        *,
+        training: bool = True,
     ) -> None:
         self._factored = factored or {}
         self.namespace, self.xp, self.spec, self.parameters = namespace, namespace.xp, spec, parameters
@@ -65,7 +69,7 @@ class StackedMLP:
         self._activation = ACTIVATIONS[spec.activation]
         shapes = [(stack, batch, width) for width in spec.hidden_widths]
         self._hidden = [namespace.empty(shape) for shape in shapes]
-        self._slope = [namespace.empty(shape) for shape in shapes]
+        self._slope: list[Any] = [namespace.empty(shape) if training else None for shape in shapes]
         self._scratch = [namespace.empty(shape) for shape in shapes]
         self._logits = namespace.empty((stack, batch, spec.num_classes))
         self._norms = [LayerNorm(namespace, shape) for shape in shapes] if spec.normalization == "layer" else []
@@ -87,12 +91,15 @@ class StackedMLP:
             if self._norms:
                 gain, shift = (self.parameters[f"hidden.{layer}.norm.{kind}"] for kind in ("weight", "bias"))
                 self._norms[layer].forward(z, gain, shift)
-            slope = self._slope[layer][:, :rows]
+            slope = self._slope[layer]
+            if slope is not None:
+                slope = slope[:, :rows]
             self._activation(self.namespace, z, slope, self._scratch[layer][:, :rows])
             scale = self._scales[layer + 1]
             if scale is not None:
                 xp.multiply(z, scale, out=z)
-                xp.multiply(slope, scale, out=slope)
+                if slope is not None:
+                    xp.multiply(slope, scale, out=slope)
             if present is not None:
                 for array in (z[:, whole_rows:], slope[:, whole_rows:]):
                     xp.multiply(array, present[layer], out=array)
