@@ -1,11 +1,12 @@
 """A trained weight matrix as the matrix before training and the factors of its change, not multiplied out.
 
-Symbols: W (H', H) a matrix as a client received it, r examples that it trained on, counted in every step, L (r, H') and
-R (r, H): the trained matrix is W + Lᵀ R.
+Symbols: W (H', H) a matrix as a client received it, m examples that it trained on, counted in every step, G (m, H')
+gradients of the layer's output times their part in the change, X (m, H) inputs of the layer: the trained matrix is
+W + Gᵀ X.
 
 A step of gradient descent changes a matrix by the sum, over the examples of its batch, of an outer product: gradient of
-the layer's output times input of the layer. While r (H' + H) < H' H the factors are smaller than the matrix, and a sum
-over clients that started from the same W is one product of all their rows, W Σ_k w_k + [w_k L_k]ᵀ [R_k]: no client's
+the layer's output times input of the layer. While m (H' + H) < H' H the factors are smaller than the matrix, and a sum
+over clients that started from the same W is one product of all their rows, W Σ_k w_k + [w_k G_k]ᵀ [X_k]: no client's
 matrix is ever made, unless somebody asks for it.
 """
 
@@ -29,21 +30,21 @@ CERTAINLY_FINITE = 1e30
 
 @dataclass(frozen=True, eq=False)
 class FactoredWeight:
-    """W + Lᵀ R of one client; ``numpy.asarray`` multiplies it out, float32 (H', H).
+    """W + Gᵀ X of one client; ``numpy.asarray`` multiplies it out, float32 (H', H).
 
     Parameters
     ----------
     received
         W, float32 (H', H), NumPy; shared with all who received it, and not to be changed.
-    left, right
-        L and R, float32, arrays of the namespace.
+    gradients, inputs
+        G and X, float32, arrays of the namespace.
     namespace
         NumPy or torch.
     """
 
     received: NDArray[np.float32] = field(repr=False)
-    left: Any = field(repr=False)
-    right: Any = field(repr=False)
+    gradients: Any = field(repr=False)
+    inputs: Any = field(repr=False)
     namespace: Namespace = field(repr=False)
 
     @property
@@ -59,11 +60,11 @@ class FactoredWeight:
     @property
     def nbytes(self) -> int:
         """Bytes of the factors."""
-        return int(self.left.nbytes + self.right.nbytes)
+        return int(self.gradients.nbytes + self.inputs.nbytes)
 
     def finite(self) -> bool:
         """Tell whether all weights are finite, by the norms of the factors where these leave no doubt."""
-        square = self.namespace.sum_of_squares(self.left) * self.namespace.sum_of_squares(self.right)
+        square = self.namespace.sum_of_squares(self.gradients) * self.namespace.sum_of_squares(self.inputs)
         return bool(square < CERTAINLY_FINITE**2) or bool(np.isfinite(np.asarray(self)).all())
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -90,8 +91,8 @@ class FactoredSum:
     def __init__(self, received: NDArray[np.float32], namespace: Namespace) -> None:
         self.received = received
         self._namespace = namespace
-        self._lefts: list[Any] = []
-        self._rights: list[Any] = []
+        self._gradients: list[Any] = []
+        self._inputs: list[Any] = []
         self._rows = 0
         self._change: Any = None
         # The first client's weight is the unit: where all have an equal say, nothing is multiplied or rounded.
@@ -104,9 +105,9 @@ class FactoredSum:
             self._unit = weight
         share = weight / self._unit
         self._weight += share
-        self._lefts.append(values.left if share == 1.0 else values.left * share)
-        self._rights.append(values.right)
-        self._rows += len(values.right)
+        self._gradients.append(values.gradients if share == 1.0 else values.gradients * share)
+        self._inputs.append(values.inputs)
+        self._rows += len(values.inputs)
         if self._rows >= SUM_ROWS:
             self._multiply()
 
@@ -121,17 +122,17 @@ class FactoredSum:
 
     def _changes(self) -> NDArray[np.float32]:
         """Return the sum of the changes, in units of the first client's weight."""
-        if self._lefts:
+        if self._gradients:
             self._multiply()
         return self._namespace.to_host(self._change)
 
     def _multiply(self) -> None:
-        left, right = (self._namespace.joined(rows) for rows in (self._lefts, self._rights))
+        gradients, inputs = (self._namespace.joined(rows) for rows in (self._gradients, self._inputs))
         if self._change is None:
-            self._change = self._namespace.xp.matmul(left.T, right)
+            self._change = self._namespace.xp.matmul(gradients.T, inputs)
         else:
-            self._namespace.add_product(self._change, left.T, right)
-        self._lefts, self._rights, self._rows = [], [], 0
+            self._namespace.add_product(self._change, gradients.T, inputs)
+        self._gradients, self._inputs, self._rows = [], [], 0
 
 
 def factored_names(shapes: Mapping[str, tuple[int, ...]], rows: int) -> tuple[str, ...]:

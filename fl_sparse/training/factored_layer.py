@@ -1,7 +1,7 @@
 """A layer whose weights all subnets of a stack received alike, trained by SGD without a copy of them.
 
 Symbols: A subnets, τ steps, b rows of a batch, W_0 (H', H) the weights received, h_s (b, H) the input of a subnet's
-layer and δ_s (b, H') the gradient of its output in step s, c coefficients, γ learning rate, μ momentum, λ the proximal
+layer and δ_s (b, H') the gradient of its output in step s, c coefficients, γ learning rate, β momentum, μ the proximal
 factor.
 
 SGD never leaves W_0 plus combinations of the products δ_sᵀ h_s, so that the weights before step t are known from what
@@ -11,7 +11,7 @@ the steps before left behind:
     h_t W_tᵀ = h_t W_0ᵀ + Σ_{s<t} c_ts (h_t h_sᵀ) δ_s        δ_t W_t = δ_t W_0 + Σ_{s<t} c_ts (δ_t δ_sᵀ) h_s
 
 The products with W_0 are one matrix product for the whole stack, and no subnet's own weights are written or read. With
-coefficients v of the velocity, all zero at first, step t takes v_s to μ v_s + λ c_s, plus one for s = t, and then c_s
+coefficients v of the velocity, all zero at first, step t takes v_s to β v_s + μ c_s, plus one for s = t, and then c_s
 to c_s − γ v_s. Without momentum and proximal term all c are −γ.
 """
 
@@ -55,10 +55,10 @@ class FactoredLayer:
         (steps, stack), (outputs, inputs) = active.shape, received.shape
         self._namespace, self._received = namespace, received
         self._start = namespace.from_host(received)
-        self._left = namespace.empty((stack, steps * batch, outputs))
-        self._right = namespace.empty((stack, steps * batch, inputs))
+        self._gradients = namespace.empty((stack, steps * batch, outputs))
+        self._inputs = namespace.empty((stack, steps * batch, inputs))
         self._overlaps = namespace.empty((stack * batch * steps * batch,))
-        self._scratch = namespace.product_scratch({"": self._left[:, :batch], "input": self._right[:, :batch]})
+        self._scratch = namespace.product_scratch({"": self._gradients[:, :batch], "input": self._inputs[:, :batch]})
         self._batch, self._rate, self._step = batch, optimizer.learning_rate, 0
         self._coefficients = None
         if optimizer.momentum or optimizer.proximal:
@@ -68,32 +68,34 @@ class FactoredLayer:
     def forward(self, h: Any, out: Any) -> None:
         """Write h_t W_tᵀ (A, b, H') of the step's input h_t (A, b, H)."""
         done = self._step * self._batch
-        self._right[:, done : done + self._batch] = h
-        self._product(h, self._start.T, self._right[:, :done], self._left[:, :done], out)
+        self._inputs[:, done : done + self._batch] = h
+        self._product(h, self._start.T, self._inputs[:, :done], self._gradients[:, :done], out)
 
     def backward(self, dz: Any, out: Any) -> None:
         """Write δ_t W_t (A, b, H)."""
         done = self._step * self._batch
-        self._product(dz, self._start, self._left[:, :done], self._right[:, :done], out)
+        self._product(dz, self._start, self._gradients[:, :done], self._inputs[:, :done], out)
 
     def descend(self, dz: Any) -> None:
         """Take the step along δ_tᵀ h_t."""
         done = self._step * self._batch
-        self._left[:, done : done + self._batch] = dz
+        self._gradients[:, done : done + self._batch] = dz
         self._step += 1
 
     def trained(self) -> list[FactoredWeight]:
         """Return the weights of each subnet after all steps; to be called once."""
         factor = -self._rate if self._coefficients is None else self._coefficients[-1].swapaxes(1, 2)
-        self._namespace.xp.multiply(self._left, factor, out=self._left)
+        self._namespace.xp.multiply(self._gradients, factor, out=self._gradients)
         return [
-            FactoredWeight(self._received, left, right, self._namespace)
-            for left, right in zip(self._left, self._right, strict=True)
+            FactoredWeight(self._received, gradients, inputs, self._namespace)
+            for gradients, inputs in zip(self._gradients, self._inputs, strict=True)
         ]
 
     def _product(self, rows: Any, start: Any, like: Any, take: Any, out: Any) -> None:
-        """Write rows (A, b, m) times the weights: ``start`` (m, n), and Σ c (rows · like) take of the steps before."""
-        namespace, width = self._namespace, rows.shape[2]
+        """Write rows (A, b, i) times the weights: ``start`` (i, o), and Σ c (rows · like) take of the steps before."""
+        namespace, (_, batch, width) = self._namespace, rows.shape
+        if batch != self._batch:
+            raise ValueError(f"a batch of {batch} rows; expected {self._batch}")
         namespace.xp.matmul(rows.reshape(-1, width), start, out=out.reshape(-1, out.shape[2]))
         if not self._step:
             return

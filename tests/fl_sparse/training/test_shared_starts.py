@@ -103,7 +103,7 @@ def test_a_factored_reply_is_a_reply_like_others(kind: str) -> None:
     shapes = {name: values.shape for name, values in START.items()}
     read = read_reply(content, round_number=1, subnet=0, shapes=shapes)
     assert is_factored(read)
-    factored.parameters["hidden.0.weight"].left[0] = np.nan
+    factored.parameters["hidden.0.weight"].gradients[0] = np.nan
     with pytest.raises(ValueError, match=r"hidden\.0\.weight holds values that are not finite"):
         read_reply(content_of_reply(factored), round_number=1, subnet=0, shapes=shapes)
     shapes["hidden.0.weight"] = (30, 41)
