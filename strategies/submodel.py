@@ -91,7 +91,8 @@ class SubmodelStrategy(Strategy):
         These are asked for the record, and are lost, without a reply to wait for.
         """
         self._parameters = parameters_of(arrays)
-        self._placed = self._place(server_round, grid.get_node_ids())
+        described = self._sampled(server_round, grid.get_node_ids())
+        self._placed = dict(zip(described, self.rule.place(server_round, [*described.values()]), strict=True))
         self.report = RoundReport(asked=len(self._placed))
         self._times, self._shapes, self._silent = {}, {}, set()
         self.kept = self.kept.begun(self._parameters, self.config)
@@ -103,7 +104,8 @@ class SubmodelStrategy(Strategy):
             order = self.kept.handed(self._order(server_round, node, placement), state)
             self._shapes[node] = {name: values.shape for name, values in order.parameters.items()}
             # Clients that train the same parameters on as many examples do the same work.
-            kind = id(order.parameters), self.clients[node].num_examples
+            client = described[node]
+            kind = id(order.parameters), client.num_examples
             if kind not in works:
                 works[kind] = order_workload(order, kind[1])
             work = works[kind]
@@ -112,7 +114,7 @@ class SubmodelStrategy(Strategy):
             self.report.bytes_down += self._bytes_of(content)
             if self.clock is not None:
                 self._times[node] = self._time_of(node, order, work.total_flops, self.clock)
-            silent = drops_out(self.config, server_round, self.clients[node].partition_id)
+            silent = drops_out(self.config, server_round, client.partition_id)
             if silent or self._is_late(node):
                 self._silent.add(node)
             else:
@@ -212,11 +214,10 @@ class SubmodelStrategy(Strategy):
         """Return what a node's local training takes by the clock."""
         return clock.training(self.clients[node], order, flops)
 
-    def _place(self, server_round: int, nodes: Iterable[int]) -> dict[int, Placement]:
-        """Return the round's clients with what each of them trains."""
+    def _sampled(self, server_round: int, nodes: Iterable[int]) -> dict[int, ClientDescription]:
+        """Return the round's clients, by node."""
         sampled = sample(self.config, server_round, self._reachable.among(nodes, self.clients))
-        placements = self.rule.place(server_round, [self.clients[node] for node in sampled])
-        return dict(zip(sampled, placements, strict=True))
+        return {node: self.clients[node] for node in sampled}
 
     def _is_late(self, node: int) -> bool:
         """Tell whether the clock has the node's reply come after the deadline, and note it."""

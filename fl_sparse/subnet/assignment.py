@@ -5,6 +5,7 @@ Symbols: H_l units of hidden layer l (l counts from 0), I_l^s those of subnet s,
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Sequence
@@ -44,6 +45,10 @@ class SubnetAssignment:
 
     def digest(self) -> bytes:
         """Return 16 bytes that tell assignments of other units apart."""
+        return self._digest
+
+    @functools.cached_property
+    def _digest(self) -> bytes:
         layers = b"".join(len(units).to_bytes(8, "little") + units.astype("<i8").tobytes() for units in self.units)
         return hashlib.blake2b(layers, digest_size=16).digest()
 

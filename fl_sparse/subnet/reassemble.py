@@ -133,21 +133,38 @@ class Reassembly:
         self._pending, self._pending_bytes = [], 0
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a subnet's part of a parameter belongs: units along each axis, None where all are held."""
+
+    index: tuple[Units | None, ...]
+    shape: tuple[int, ...]
+    key: Key
+
+    @classmethod
+    def of(cls, units: tuple[Units | None, ...], shape: tuple[int, ...]) -> _Place:
+        index = tuple(
+            None if held is None or len(held) == size else held for held, size in zip(units, shape, strict=True)
+        )
+        own = tuple(size if held is None else len(held) for held, size in zip(index, shape, strict=True))
+        return cls(index, own, tuple(None if held is None else held.tobytes() for held in index))
+
+
 def _holders(name: str, shape: tuple[int, ...], updates: Sequence[SubnetUpdate]) -> dict[Key, Holders]:
     groups: dict[Key, Holders] = {}
+    # Many clients have the very same assignment.
+    places: dict[int, _Place] = {}
     for update in updates:
-        index = tuple(
-            None if units is None or len(units) == size else units
-            for units, size in zip(update.assignment.index(name), shape, strict=True)
-        )
-        expected = tuple(size if units is None else len(units) for units, size in zip(index, shape, strict=True))
+        place = places.get(id(update.assignment))
+        if place is None:
+            place = places[id(update.assignment)] = _Place.of(update.assignment.index(name), shape)
         values = update.parameters[name]
-        if values.shape != expected:
-            raise ValueError(f"{name} is of shape {values.shape}; its subnet's is {expected}")
+        if values.shape != place.shape:
+            raise ValueError(f"{name} is of shape {values.shape}; its subnet's is {place.shape}")
         if name in OUTPUT_NAMES and update.outputs is not None and len(update.outputs) != shape[0]:
-            index, values = (update.outputs, *index[1:]), np.asarray(values)[update.outputs]
-        key = tuple(None if units is None else units.tobytes() for units in index)
-        group = groups.setdefault(key, Holders(index))
+            values = np.asarray(values)[update.outputs]
+            place = _Place.of((update.outputs, *place.index[1:]), shape)
+        group = groups.setdefault(place.key, Holders(place.index))
         group.values.append(values)
         group.weights.append(float(update.weight))
     return groups
