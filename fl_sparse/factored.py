@@ -65,7 +65,10 @@ class FactoredWeight:
     def finite(self) -> bool:
         """Tell whether all weights are finite, by the norms of the factors where these leave no doubt."""
         square = self.namespace.sum_of_squares(self.gradients) * self.namespace.sum_of_squares(self.inputs)
-        return bool(square < CERTAINLY_FINITE**2) or bool(np.isfinite(np.asarray(self)).all())
+        if square < CERTAINLY_FINITE**2:
+            return True
+        with np.errstate(all="ignore"):
+            return bool(np.isfinite(np.asarray(self)).all())
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Multiply it out, as the mean of one client."""
