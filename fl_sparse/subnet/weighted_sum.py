@@ -48,6 +48,7 @@ class _Group:
         self.holders = holders
         self.weight = 0.0
         self._total: NDArray[np.float64] | None = None
+        self._lone: tuple[NDArray[np.float32], float] | None = None
         self._factors: FactoredSum | None = None
 
     def add(self, holders: Holders) -> None:
@@ -68,6 +69,13 @@ class _Group:
             self.weight += share
 
     def _add_dense(self, arrays: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> None:
+        if self._lone is not None:
+            arrays, weights = [self._lone[0], *arrays], [self._lone[1], *weights]
+            self._lone = None
+        elif self._total is None and len(arrays) == 1:
+            # Where each subnet has one client, as often in Independent Subnet Training, there is nothing to add up.
+            self._lone = arrays[0], weights[0]
+            return
         sources = [np.ascontiguousarray(values).reshape(-1) for values in arrays]
         begins = self._total is None
         if self._total is None:
@@ -81,7 +89,9 @@ class _Group:
 
     def mean(self) -> NDArray[np.floating[Any]]:
         """Return the values' weighted mean; the sum is used up."""
-        if self._total is None and self._factors is not None:
+        if self._total is None and self._lone is not None and self._factors is None:
+            return self._lone[0]
+        if self._total is None and self._lone is None and self._factors is not None:
             factors, self._factors = self._factors, None
             return factors.mean()
         total = self.total()
@@ -90,7 +100,10 @@ class _Group:
     def total(self) -> NDArray[np.float64]:
         """Return the values' weighted sum, which is used up."""
         total, factors = self._total, self._factors
-        self._total = self._factors = None
+        if self._lone is not None:
+            values, share = self._lone
+            total = np.multiply(values, share, dtype=np.float64)
+        self._total = self._factors = self._lone = None
         if factors is not None:
             total = factors.total() if total is None else np.add(total, factors.total(), out=total)
         if total is None:
@@ -152,7 +165,7 @@ class WeightedSum:
             return values
         groups = list(self._groups.values())
         if all(units is None for units in groups[0].holders.index):
-            return groups[0].mean().astype(np.float32, copy=False)
+            return groups[0].mean().astype(np.float32)
         merged = values.copy()
         for group in groups:
             merged[group.holders.place] = group.mean()

@@ -1,4 +1,4 @@
-"""What an order says besides its arrays and its options: one record for a subnet's replicas, copied for each client.
+"""What an order says besides its arrays and its options: one record for all clients, copied for each.
 
 Flower's records check each value that is put in, which for a thousand orders that say the same costs more than training
 a small subnet.
@@ -17,56 +17,49 @@ from fl_sparse.wire.flower_private import filled
 def order_settings(order: TrainOrder) -> ConfigRecord:
     """Return the round, the subnet, its scales and the hyperparameters as a record of the caller's own."""
     optimizer = order.optimizer
-    record = _settings(
-        order.round,
-        order.subnet,
-        order.scales,
+    alike = _settings(
         order.activation,
         order.normalization,
         optimizer.name,
         optimizer.learning_rate,
         optimizer.momentum,
         optimizer.proximal,
-        order.first_step,
         order.local_steps,
         order.batch_size,
         order.seed,
         order.expects_standardizer,
     )
-    # A copy shares its lists.
-    return filled(record, {"scales": [float(scale) for scale in order.scales]})
+    own = {
+        "round": int(order.round),
+        "subnet": int(order.subnet),
+        "scales": [float(scale) for scale in order.scales],
+        "first-step": int(order.first_step),
+    }
+    return filled(alike, own)
 
 
-@functools.lru_cache(maxsize=128, typed=True)
+@functools.lru_cache(maxsize=16, typed=True)
 def _settings(
-    round_number: int,
-    subnet: int,
-    scales: tuple[float, ...],
     activation: str,
     normalization: str,
     optimizer: str,
     learning_rate: float,
     momentum: float,
     proximal: float,
-    first_step: int,
     local_steps: int,
     batch_size: int,
     seed: int,
     expects_standardizer: bool,
 ) -> ConfigRecord:
-    """Return the record of these values; ``typed``, since 1, 1.0 and true are equal but not the same in a message."""
+    """Return what all orders of a run say; ``typed``, since 1, 1.0 and true are equal but not the same in a message."""
     return ConfigRecord(
         {
-            "round": round_number,
-            "subnet": subnet,
-            "scales": list(scales),
             "activation": activation,
             "normalization": normalization,
             "optimizer": optimizer,
             "learning-rate": learning_rate,
             "momentum": momentum,
             "proximal": proximal,
-            "first-step": first_step,
             "local-steps": local_steps,
             "batch-size": batch_size,
             "seed": seed,
