@@ -7,11 +7,13 @@ W + Gᵀ X.
 A step of gradient descent changes a matrix by the sum, over the examples of its batch, of an outer product: gradient of
 the layer's output times input of the layer. While m (H' + H) < H' H the factors are smaller than the matrix, and a sum
 over clients that started from the same W is one product of all their rows, W Σ_k w_k + [w_k G_k]ᵀ [X_k]: no client's
-matrix is ever made, unless somebody asks for it.
+matrix is made, unless somebody asks for it. Those who ask are the mean over clients whose units overlap in part, or who
+count for some classes only, and whoever reads the array in Flower's message.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,13 +21,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_sparse.mlp import SKIP_NAMES
+
 if TYPE_CHECKING:
     from fl_sparse.training.namespace import Namespace
 
 SUM_ROWS = 1024
 """Rows that are multiplied at once: enough for a matrix product at full speed."""
 CERTAINLY_FINITE = 1e30
-"""Bound on a change that cannot take a finite float32 weight of any sensible size to infinity."""
+"""A change below this takes no finite float32 weight to infinity that is not within 1e30 of the largest, 3.4e38."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +44,15 @@ class FactoredWeight:
         G and X, float32, arrays of the namespace.
     namespace
         NumPy or torch.
+    bound
+        No value of Gᵀ X is larger: ‖G‖ ‖X‖, in Frobenius' norm; not finite if a factor is not.
     """
 
     received: NDArray[np.float32] = field(repr=False)
     gradients: Any = field(repr=False)
     inputs: Any = field(repr=False)
     namespace: Namespace = field(repr=False)
+    bound: float
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -63,9 +70,8 @@ class FactoredWeight:
         return int(self.gradients.nbytes + self.inputs.nbytes)
 
     def finite(self) -> bool:
-        """Tell whether all weights are finite, by the norms of the factors where these leave no doubt."""
-        square = self.namespace.sum_of_squares(self.gradients) * self.namespace.sum_of_squares(self.inputs)
-        if square < CERTAINLY_FINITE**2:
+        """Tell whether all weights are finite: by the bound, or where it leaves a doubt by looking."""
+        if self.bound < CERTAINLY_FINITE:
             return True
         with np.errstate(all="ignore"):
             return bool(np.isfinite(np.asarray(self)).all())
@@ -96,6 +102,7 @@ class FactoredSum:
         self._namespace = namespace
         self._gradients: list[Any] = []
         self._inputs: list[Any] = []
+        self._shares: list[tuple[float, int]] = []
         self._rows = 0
         self._change: Any = None
         # The first client's weight is the unit: where all have an equal say, nothing is multiplied or rounded.
@@ -108,8 +115,9 @@ class FactoredSum:
             self._unit = weight
         share = weight / self._unit
         self._weight += share
-        self._gradients.append(values.gradients if share == 1.0 else values.gradients * share)
+        self._gradients.append(values.gradients)
         self._inputs.append(values.inputs)
+        self._shares.append((share, len(values.inputs)))
         self._rows += len(values.inputs)
         if self._rows >= SUM_ROWS:
             self._multiply()
@@ -129,19 +137,35 @@ class FactoredSum:
             self._multiply()
         return self._namespace.to_host(self._change)
 
+    def settle(self) -> None:
+        """Copy the rows that wait to be multiplied, which are parts of whole stacks that they would keep in memory."""
+        if self._gradients:
+            self._gradients, self._inputs = [self._weighted()], [self._namespace.joined(self._inputs)]
+            self._shares = [(1.0, self._rows)]
+
+    def _weighted(self) -> Any:
+        """Return the waiting gradients times their clients' shares, as one new array."""
+        joined = self._namespace.joined(self._gradients)
+        if any(share != 1.0 for share, _ in self._shares):
+            shares, rows = zip(*self._shares, strict=True)
+            by_row = np.repeat(np.array(shares, dtype=np.float32), rows)[:, None]
+            self._namespace.xp.multiply(joined, self._namespace.from_host(by_row), out=joined)
+        return joined
+
     def _multiply(self) -> None:
-        gradients, inputs = (self._namespace.joined(rows) for rows in (self._gradients, self._inputs))
+        gradients, inputs = self._weighted(), self._namespace.joined(self._inputs)
         if self._change is None:
             self._change = self._namespace.xp.matmul(gradients.T, inputs)
         else:
             self._namespace.add_product(self._change, gradients.T, inputs)
-        self._gradients, self._inputs, self._rows = [], [], 0
+        self._gradients, self._inputs, self._shares, self._rows = [], [], [], 0
 
 
 def factored_names(shapes: Mapping[str, tuple[int, ...]], rows: int) -> tuple[str, ...]:
-    """Return the weight matrices whose factors of so many rows are smaller than they are."""
-    return tuple(
-        name
+    """Return the weight matrices that are trained and whose factors of so many rows are smaller than they are."""
+    matrices = {
+        name: shape
         for name, shape in shapes.items()
-        if name.endswith(".weight") and len(shape) == 2 and rows * sum(shape) < shape[0] * shape[1]
-    )
+        if name.endswith(".weight") and len(shape) == 2 and name not in SKIP_NAMES
+    }
+    return tuple(name for name, shape in matrices.items() if rows * sum(shape) < math.prod(shape))

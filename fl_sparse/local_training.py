@@ -6,7 +6,6 @@ trained at once, as many as fit the memory set aside for that.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,19 +15,15 @@ from numpy.typing import NDArray
 
 from fl_sparse.draws import Purpose, generator
 from fl_sparse.exchange import TrainOrder, TrainReply
-from fl_sparse.factored import factored_names
 from fl_sparse.features.moments import Standardizer
 from fl_sparse.mlp import MLPSpec
+from fl_sparse.stacking import stacks_of
 from fl_sparse.training.absent_classes import AbsentClasses
 from fl_sparse.training.batches import batch_rows
 from fl_sparse.training.descent import OptimizerState
 from fl_sparse.training.namespace import Namespace
 from fl_sparse.training.ordered_dropout import OrderedDropout
-from fl_sparse.training.stack import factor_bytes, part_size, train_stack
-
-ENOUGH_ALIKE = 8
-"""Clients with the same start from which on a stack of their own costs less than copies of their weights (measured for
-subnets of 768-250-250-10 on two cores: as fast with 4 to 8, 1.4 times as fast with 16)."""
+from fl_sparse.training.stack import train_stack
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ def train_locally(orders: Sequence[TrainOrder], data: Sequence[LocalData], names
     """Train each order's subnet on its client's data.
 
     Stacked and one-by-one training agree up to the rounding of the matrix products (a tolerance that the tests state);
-    the same orders give the same bits.
+    the same orders give the same bits, if they share the same arrays.
     """
     return list(train_in_turn(orders, data, namespace))
 
@@ -62,77 +57,16 @@ def train_in_turn(
     """Yield the replies that `train_locally` returns, in the orders' order, each part of a stack as it is trained.
 
     Whoever lets go of a reply before taking the next holds no more than a part of the cohort in memory, however many
-    orders there are (a part of each group, where shapes differ).
+    orders there are (a part for each kind of shapes, where these differ).
     """
-    alike: dict[Any, list[int]] = defaultdict(list)
-    for position, (order, held) in enumerate(zip(orders, data, strict=True)):
-        alike[_stacking_key(order, held)].append(position)
-    groups = [group for positions in alike.values() for group in _groups(orders, data, positions)]
-    parts = [part for group in groups for part in _parts(orders, data, group, namespace)]
     replies: dict[int, TrainReply] = {}
     following = 0
-    for part in sorted(parts, key=lambda part: part.positions):
-        stack = _train_group(
-            [orders[p] for p in part.positions], [data[p] for p in part.positions], part.factored, namespace
-        )
-        replies.update(zip(part.positions, stack, strict=True))
-        del stack
+    for stack in stacks_of(orders, data, namespace):
+        chosen = [orders[p] for p in stack.positions], [data[p] for p in stack.positions]
+        replies.update(zip(stack.positions, _train_group(*chosen, stack.factored, namespace), strict=True))
         while following in replies:
             yield replies.pop(following)
             following += 1
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Orders that are trained in one stack, by their positions, and the weights that are trained by their factors."""
-
-    positions: list[int]
-    factored: tuple[str, ...] = ()
-
-
-def _groups(orders: Sequence[TrainOrder], data: Sequence[LocalData], positions: list[int]) -> list[_Group]:
-    """Divide orders of equal shapes: those that begin with the same arrays are a group if that saves their copies."""
-    names = _factored_names(orders[positions[0]], _rows(orders, data, positions))
-    if not names:
-        return [_Group(positions)]
-    starts: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for position in positions:
-        starts[tuple(id(orders[position].parameters[name]) for name in names)].append(position)
-    groups = [_Group(same, names) for same in starts.values() if len(same) >= ENOUGH_ALIKE]
-    others = [position for same in starts.values() if len(same) < ENOUGH_ALIKE for position in same]
-    return [*groups, _Group(others)] if others else groups
-
-
-def _factored_names(order: TrainOrder, rows: int) -> tuple[str, ...]:
-    """Return the weights that orders like this one train by their factors, if they begin with the same."""
-    travels_as_it_is = order.update.format == "float32" and not order.moments
-    if order.optimizer.name != "sgd" or order.prefixes or not travels_as_it_is:
-        return ()
-    return factored_names({name: values.shape for name, values in order.parameters.items()}, rows)
-
-
-def _rows(orders: Sequence[TrainOrder], data: Sequence[LocalData], positions: Sequence[int]) -> int:
-    """Return the examples of all steps of the largest client, padding included."""
-    widest = max(min(orders[position].batch_size, len(data[position].rows)) for position in positions)
-    return widest * orders[positions[0]].local_steps
-
-
-def _parts(
-    orders: Sequence[TrainOrder], data: Sequence[LocalData], group: _Group, namespace: Namespace
-) -> list[_Group]:
-    """Divide a group into stacks that are trained at a time."""
-    positions, first = group.positions, orders[group.positions[0]]
-    factors = factor_bytes([first.parameters[name] for name in group.factored], _rows(orders, data, positions))
-    own = sum(values.nbytes for name, values in first.parameters.items() if name not in group.factored)
-    size = part_size(own, first.optimizer, namespace, factors)
-    return [_Group(positions[start : start + size], group.factored) for start in range(0, len(positions), size)]
-
-
-def _stacking_key(order: TrainOrder, data: LocalData) -> Any:
-    shapes = tuple((name, values.shape) for name, values in sorted(order.parameters.items()))
-    ordered = bool(order.prefixes), order.self_distillation
-    alike = order.activation, order.normalization, order.optimizer, order.local_steps, order.absent_classes
-    return shapes, alike, ordered, bool(order.moments), id(data.features), id(data.standardizer)
 
 
 def _train_group(

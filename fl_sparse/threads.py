@@ -24,7 +24,7 @@ def in_threads(part: Callable[[slice], None], size: int, *, work: int) -> None:
     work
         Number of operations in all.
     """
-    count = min(thread_count(), work // WORTHWHILE)
+    count = min(thread_count(), size, work // WORTHWHILE)
     if count < 2:
         part(slice(0, size))
         return

@@ -50,8 +50,16 @@ class AloneStrategy(SubmodelStrategy):
     """The parameters of the round, and the models they hold."""
 
     def initial(self, parameters: Parameters) -> Parameters:
-        """Return the same initial model for every client."""
-        return joined({client.partition_id: parameters for client in self.clients.values()})
+        """Return the same initial model for every client, each a copy of its own, as a checkpoint holds them.
+
+        How clients are trained together, and with it the last bits, depends on which share their arrays.
+        """
+        return joined(
+            {
+                client.partition_id: {name: values.copy() for name, values in parameters.items()}
+                for client in self.clients.values()
+            }
+        )
 
     def _model_of(self, node: int) -> Parameters:
         if self._split is None or self._split[0] is not self._parameters:

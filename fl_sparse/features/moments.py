@@ -31,7 +31,7 @@ class Moments:
 
 
 def moments_of(features: NDArray[np.float32], rows: NDArray[np.int64] | None = None) -> Moments:
-    """Return the moments of features (n, F), or of some of its rows, in float64, a block of rows at a time."""
+    """Return the moments of features (n, F), or of some of its rows, in float64, a block of rows at a time a thread."""
     count = len(features) if rows is None else len(rows)
     if not count:
         width = features.shape[1]

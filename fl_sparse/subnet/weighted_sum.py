@@ -63,6 +63,8 @@ class _Group:
                     self._factors.add(values, share)
                     continue
             dense.append((np.asarray(values), share))
+        if self._factors is not None:
+            self._factors.settle()
         if dense:
             self._add_dense([values for values, _ in dense], [share for _, share in dense])
         for share in holders.weights:

@@ -54,7 +54,8 @@ class FactoredLayer:
     ) -> None:
         (steps, stack), (outputs, inputs) = active.shape, received.shape
         self._namespace, self._received = namespace, received
-        self._start = namespace.from_host(received)
+        # Aligned, since how an operand lies in memory may show in a product's last bits.
+        self._start = namespace.from_host(namespace.stack([received])[0])
         self._gradients = namespace.empty((stack, steps * batch, outputs))
         self._inputs = namespace.empty((stack, steps * batch, inputs))
         self._overlaps = namespace.empty((stack * batch * steps * batch,))
@@ -86,9 +87,11 @@ class FactoredLayer:
         """Return the weights of each subnet after all steps; to be called once."""
         factor = -self._rate if self._coefficients is None else self._coefficients[-1].swapaxes(1, 2)
         self._namespace.xp.multiply(self._gradients, factor, out=self._gradients)
+        norms = (self._namespace.norms(factors).astype(np.float64) for factors in (self._gradients, self._inputs))
+        bounds = np.multiply(*norms).tolist()
         return [
-            FactoredWeight(self._received, gradients, inputs, self._namespace)
-            for gradients, inputs in zip(self._gradients, self._inputs, strict=True)
+            FactoredWeight(self._received, gradients, inputs, self._namespace, bound)
+            for gradients, inputs, bound in zip(self._gradients, self._inputs, bounds, strict=True)
         ]
 
     def _product(self, rows: Any, start: Any, like: Any, take: Any, out: Any) -> None:

@@ -109,11 +109,11 @@ class Namespace:
         out = aligned_empty((sum(len(rows) for rows in arrays), *arrays[0].shape[1:]))
         return np.concatenate(arrays, out=out)
 
-    def sum_of_squares(self, values: Any) -> float:
-        """Return the sum of an array's squares; infinite or not a number if a value is, or if it is too large."""
-        flat = values.reshape(-1)
+    def norms(self, values: Any) -> NDArray[np.float32]:
+        """Return the Frobenius norm of each matrix in (A, m, n), float32 (A,), NumPy."""
         with np.errstate(all="ignore"):
-            return float(np.dot(flat, flat))
+            squares: NDArray[np.float32] = np.einsum("aij,aij->a", values, values)
+            return np.sqrt(squares)
 
     def pieces(self, stack: int, size: int) -> list[slice]:
         """Return the columns of (A, size) arrays that an elementwise pass should take together to stay in the cache."""
@@ -224,10 +224,9 @@ class TorchNamespace(Namespace):
         """Return the rows of some matrices as one new matrix."""
         return self.xp.cat(list(arrays))
 
-    def sum_of_squares(self, values: Any) -> float:
-        """Return the sum of a tensor's squares; infinite or not a number if a value is, or if it is too large."""
-        flat = values.reshape(-1)
-        return float(self.xp.dot(flat, flat))
+    def norms(self, values: Any) -> NDArray[np.float32]:
+        """Return the Frobenius norm of each matrix in (A, m, n), float32 (A,), NumPy."""
+        return self.to_host(self.xp.linalg.vector_norm(values, dim=(1, 2)))
 
     def pieces(self, stack: int, size: int) -> list[slice]:
         """Return all columns as one piece: a kernel spreads over threads only what it is given at once."""

@@ -119,6 +119,8 @@ def train_stack(
     shared = shared or {}
     if shared and (optimizer.name != "sgd" or ordered is not None or state is not None or keep_state):
         raise ValueError("factored weights go with fresh SGD only, and without ordered dropout")
+    if not shared.keys().isdisjoint(SKIP_NAMES):
+        raise ValueError("the skip term is not trained; expected it among the parameters")
     stack = len(batches)
     trained = {name: namespace.stack(values) for name, values in parameters.items()}
     names = [name for name in trained if name not in SKIP_NAMES]

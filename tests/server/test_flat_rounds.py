@@ -27,6 +27,15 @@ from tests.kernels import kernels_of
 from tests.server.made_up_table import CLASSES, held_out, training
 
 WIDTH = 6
+# All begin with the same weights, and their factors are smaller.
+SHARED = {
+    "strategy": "fedavg",
+    "num_subnets": 4,
+    "hidden_widths": "40,30",
+    "optimizer": "sgd",
+    "local_steps": 1,
+    "batch_size": 2,
+}
 
 
 class Federation:
@@ -59,8 +68,9 @@ class Federation:
         self.arrays = arrays
 
 
-def test_nothing_grows_from_round_to_round() -> None:
-    federation = Federation(population=12, clients_per_round=8)
+@pytest.mark.parametrize("keys", [{}, SHARED], ids=["copies", "factors"])
+def test_nothing_grows_from_round_to_round(keys: dict) -> None:
+    federation = Federation(population=12, clients_per_round=8, **keys)
     for _ in range(60):  # all clients have been asked, and what is remembered of past rounds is at its bounds
         federation.round()
 
@@ -104,12 +114,13 @@ def test_a_round_asks_the_population_for_nobody_but_its_cohort(monkeypatch) -> N
 
 
 def test_a_rounds_kernels_do_not_grow_with_its_clients() -> None:
-    def launched(clients: int) -> int:
-        federation = Federation(population=50, clients_per_round=clients, namespace=TorchNamespace(), num_subnets=1)
+    def launched(clients: int, **keys) -> int:
+        federation = Federation(population=50, clients_per_round=clients, namespace=TorchNamespace(), **keys)
         federation.round()
         return kernels_of(federation.round)
 
-    assert launched(40) == launched(4)
+    assert launched(40, num_subnets=1) == launched(4, num_subnets=1)
+    assert launched(40, **SHARED) == launched(8, **SHARED)
 
 
 def test_weights_reach_training_and_come_back_without_a_copy(monkeypatch) -> None:

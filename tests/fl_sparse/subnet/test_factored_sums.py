@@ -54,7 +54,7 @@ class Clients:
                     self.namespace.from_host(self.rng.normal(size=(rows, width)).astype(np.float32))
                     for width in start[name].shape
                 )
-                trained[name] = FactoredWeight(start[name], left, right, self.namespace)
+                trained[name] = FactoredWeight(start[name], left, right, self.namespace, 1.0)
         return SubnetUpdate(self.subnets[subnet], trained, weight)
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from fl_sparse.exchange import TrainOrder, UpdateEncoding
 from fl_sparse.factored import FactoredWeight
-from fl_sparse.local_training import ENOUGH_ALIKE, LocalData, train_locally
+from fl_sparse.local_training import LocalData, train_locally
 from fl_sparse.mlp import MLPSpec, init_parameters
+from fl_sparse.stacking import ENOUGH_ALIKE
 from fl_sparse.training import Namespace, OptimizerSpec, TorchNamespace
 from fl_sparse.wire import content_of_reply, parameters_of, read_reply, wire_bytes
 
@@ -103,9 +104,11 @@ def test_a_factored_reply_is_a_reply_like_others(kind: str) -> None:
     shapes = {name: values.shape for name, values in START.items()}
     read = read_reply(content, round_number=1, subnet=0, shapes=shapes)
     assert is_factored(read)
-    factored.parameters["hidden.0.weight"].gradients[0] = np.nan
+    lost = replace(factored.parameters["hidden.0.weight"], bound=np.nan)
+    lost.gradients[0] = np.nan
+    damaged = replace(factored, parameters={**factored.parameters, "hidden.0.weight": lost})
     with pytest.raises(ValueError, match=r"hidden\.0\.weight holds values that are not finite"):
-        read_reply(content_of_reply(factored), round_number=1, subnet=0, shapes=shapes)
+        read_reply(content_of_reply(damaged), round_number=1, subnet=0, shapes=shapes)
     shapes["hidden.0.weight"] = (30, 41)
     with pytest.raises(ValueError, match=r"of shape \(30, 40\); expected \(30, 41\)"):
         read_reply(content_of_reply(factored), round_number=1, subnet=0, shapes=shapes)
@@ -115,3 +118,18 @@ def test_few_clients_with_the_same_start_are_trained_in_copies() -> None:
     few = ENOUGH_ALIKE - 1
     replies = train_locally([order(START)] * few, [held(k) for k in range(few)], Namespace())
     assert not any(is_factored(reply) for reply in replies)
+
+
+@pytest.mark.parametrize("kind", NAMESPACES)
+def test_the_skip_term_counts_and_comes_back_as_it_was(kind: str) -> None:
+    skip = {
+        "skip.weight": RNG.normal(size=(4, 40)).astype(np.float32),
+        "skip.bias": RNG.normal(size=4).astype(np.float32),
+    }
+    orders = [order(START | skip, batch_size=1)] * ENOUGH_ALIKE
+    data = [held(k) for k in range(ENOUGH_ALIKE)]
+    for reply, its_order, its_data in zip(train_locally(orders, data, NAMESPACES[kind]()), orders, data, strict=True):
+        (alone,) = train_locally([its_order], [its_data], NAMESPACES[kind]())
+        assert is_factored(reply)
+        assert reply.loss == pytest.approx(alone.loss, rel=1e-5)
+        assert np.asarray(reply.parameters["skip.weight"]).tobytes() == skip["skip.weight"].tobytes()
