@@ -111,6 +111,8 @@ class Reassembly:
         self._pending_bytes += sum(values.nbytes for values in update.parameters.values())
         if self._pending_bytes > self._bound:
             self._add_pending()
+            for total in self._sums.values():
+                total.settle()
 
     def result(self) -> tuple[dict[str, NDArray[np.float32]], Mapping[str, Mask | None]]:
         """Return what `reassemble` returns for all updates.

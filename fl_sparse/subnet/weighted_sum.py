@@ -63,8 +63,6 @@ class _Group:
                     self._factors.add(values, share)
                     continue
             dense.append((np.asarray(values), share))
-        if self._factors is not None:
-            self._factors.settle()
         if dense:
             self._add_dense([values for values, _ in dense], [share for _, share in dense])
         for share in holders.weights:
@@ -88,6 +86,13 @@ class _Group:
             _add_chunks(flat[some], [source[some] for source in sources], weights, begins=begins)
 
         in_threads(part, flat.size, work=flat.size * len(sources))
+
+    def settle(self) -> None:
+        """Keep nothing of the values' own memory."""
+        if self._factors is not None:
+            self._factors.settle()
+        if self._lone is not None:
+            self._lone = self._lone[0].copy(), self._lone[1]
 
     def mean(self) -> NDArray[np.floating[Any]]:
         """Return the values' weighted mean; the sum is used up."""
@@ -153,6 +158,11 @@ class WeightedSum:
                 total[held.place] += np.multiply(np.asarray(values), share, dtype=np.float64)
                 weight[held.place] += share
         self._overlap = total, weight
+
+    def settle(self) -> None:
+        """Keep nothing of the memory of what was added, which may be a part of a whole stack's."""
+        for group in self._groups.values():
+            group.settle()
 
     def mean(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the parameter's next values, the array given if nobody held any."""

@@ -57,25 +57,45 @@ class FactoredLayer:
         # Aligned, since how an operand lies in memory may show in a product's last bits.
         self._start = namespace.from_host(namespace.stack([received])[0])
         self._gradients = namespace.empty((stack, steps * batch, outputs))
-        self._inputs = namespace.empty((stack, steps * batch, inputs))
+        self.inputs = namespace.empty((stack, steps * batch, inputs))
+        self._ahead = False
         self._overlaps = namespace.empty((stack * batch * steps * batch,))
-        self._scratch = namespace.product_scratch({"": self._gradients[:, :batch], "input": self._inputs[:, :batch]})
+        self._scratch = namespace.product_scratch({"": self._gradients[:, :batch], "input": self.inputs[:, :batch]})
         self._batch, self._rate, self._step = batch, optimizer.learning_rate, 0
         self._coefficients = None
         if optimizer.momentum or optimizer.proximal:
             by_row = np.repeat(coefficients(optimizer, active), batch, axis=2)
             self._coefficients = namespace.from_host(by_row[:, :, None])
 
+    def multiply_ahead(self) -> None:
+        """Take `inputs` (A, τ b, H), a buffer that the caller has filled, for those of all steps to come.
+
+        Their products with W_0 are one, at the speed of a large matrix product, and wait where gradients will be.
+        """
+        outputs, inputs = (array.reshape(-1, array.shape[2]) for array in (self._gradients, self.inputs))
+        self._namespace.xp.matmul(inputs, self._start.T, out=outputs)
+        self._ahead = True
+
+    def input(self, step: int) -> Any:
+        """Return a step's input (A, b, H), as it was given ahead."""
+        return self.inputs[:, step * self._batch : (step + 1) * self._batch]
+
     def forward(self, h: Any, out: Any) -> None:
         """Write h_t W_tᵀ (A, b, H') of the step's input h_t (A, b, H)."""
         done = self._step * self._batch
-        self._inputs[:, done : done + self._batch] = h
-        self._product(h, self._start.T, self._inputs[:, :done], self._gradients[:, :done], out)
+        own = slice(done, done + self._batch)
+        if self._ahead:
+            out[...] = self._gradients[:, own]
+        else:
+            self.inputs[:, own] = h
+            self._with_start(h, self._start.T, out)
+        self._add_steps(h, self.inputs[:, :done], self._gradients[:, :done], out)
 
     def backward(self, dz: Any, out: Any) -> None:
         """Write δ_t W_t (A, b, H)."""
         done = self._step * self._batch
-        self._product(dz, self._start, self._gradients[:, :done], self._inputs[:, :done], out)
+        self._with_start(dz, self._start, out)
+        self._add_steps(dz, self._gradients[:, :done], self.inputs[:, :done], out)
 
     def descend(self, dz: Any) -> None:
         """Take the step along δ_tᵀ h_t."""
@@ -87,21 +107,25 @@ class FactoredLayer:
         """Return the weights of each subnet after all steps; to be called once."""
         factor = -self._rate if self._coefficients is None else self._coefficients[-1].swapaxes(1, 2)
         self._namespace.xp.multiply(self._gradients, factor, out=self._gradients)
-        norms = (self._namespace.norms(factors).astype(np.float64) for factors in (self._gradients, self._inputs))
+        norms = (self._namespace.norms(factors).astype(np.float64) for factors in (self._gradients, self.inputs))
         bounds = np.multiply(*norms).tolist()
         return [
             FactoredWeight(self._received, gradients, inputs, self._namespace, bound)
-            for gradients, inputs, bound in zip(self._gradients, self._inputs, bounds, strict=True)
+            for gradients, inputs, bound in zip(self._gradients, self.inputs, bounds, strict=True)
         ]
 
-    def _product(self, rows: Any, start: Any, like: Any, take: Any, out: Any) -> None:
-        """Write rows (A, b, i) times the weights: ``start`` (i, o), and Σ c (rows · like) take of the steps before."""
-        namespace, (_, batch, width) = self._namespace, rows.shape
-        if batch != self._batch:
-            raise ValueError(f"a batch of {batch} rows; expected {self._batch}")
-        namespace.xp.matmul(rows.reshape(-1, width), start, out=out.reshape(-1, out.shape[2]))
+    def _with_start(self, rows: Any, start: Any, out: Any) -> None:
+        """Write rows (A, b, i) times W_0 or its transpose, (i, o)."""
+        if rows.shape[1] != self._batch:
+            raise ValueError(f"a batch of {rows.shape[1]} rows; expected {self._batch}")
+        flat = rows.reshape(-1, rows.shape[2])
+        self._namespace.xp.matmul(flat, start, out=out.reshape(-1, out.shape[2]))
+
+    def _add_steps(self, rows: Any, like: Any, take: Any, out: Any) -> None:
+        """Add Σ c (rows · like) take of the steps before."""
         if not self._step:
             return
+        namespace = self._namespace
         stack, done = like.shape[:2]
         overlaps = self._overlaps[: stack * self._batch * done].reshape(stack, self._batch, done)
         namespace.matmul(rows, like.swapaxes(1, 2), overlaps)

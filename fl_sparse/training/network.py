@@ -75,6 +75,11 @@ class StackedMLP:
         self._norms = [LayerNorm(namespace, shape) for shape in shapes] if spec.normalization == "layer" else []
         self._skip = namespace.empty(self._logits.shape) if "skip.weight" in parameters else None
 
+    @property
+    def scales_input(self) -> bool:
+        """Whether the first layer's factor differs from 1, so that its input is not x itself."""
+        return self._scales[0] is not None
+
     def forward(self, x: Any, present: Sequence[Any] | None = None, whole_rows: int = 0) -> Any:
         """Return the logits of x (A, b, F), as a view of a buffer that the next pass overwrites.
 

@@ -227,10 +227,16 @@ def _train_part(
     network = StackedMLP(namespace, spec, arrays, scales, width, layers)
     objective = objective_kind(namespace, data.labels, data.valid, spec.num_classes)
     mask = None if absent is None else LogitMask(namespace, absent)
-    batch = BatchReader(namespace, data)
+    reader = BatchReader(namespace, data)
+    read = reader.read
+    first = layers.get("hidden.0.weight" if spec.hidden_widths else "output.weight")
+    if first is not None and not network.scales_input:
+        reader.read_all(first.inputs)
+        first.multiply_ahead()
+        read = first.input
     for step, moves in enumerate(active):
         still = _Still(namespace, moves, moving)
-        logits = network.forward(batch.read(step), [layer[step] for layer in masks] or None, whole_rows)
+        logits = network.forward(read(step), [layer[step] for layer in masks] or None, whole_rows)
         if mask is None:
             gradient = objective.gradient(logits, step)
         else:

@@ -63,12 +63,12 @@ class StackedData:
 
 
 class BatchReader:
-    """Reads the features of one step after another into one buffer."""
+    """Reads the features of one step after another into one buffer, or of all at once."""
 
     def __init__(self, namespace: Namespace, data: StackedData) -> None:
         self._namespace, self._table = namespace, data.table
         self._rows = namespace.from_host(data.rows)
-        self._batch = namespace.empty((*data.rows.shape[1:], data.table.shape[1]))
+        self._batch: Any = None
         self._standardizer = None
         if data.standardizer is not None:
             mean, inverse_std = data.standardizer.mean, data.standardizer.inverse_std
@@ -76,9 +76,19 @@ class BatchReader:
 
     def read(self, step: int) -> Any:
         """Return a step's features, (A, b, F), in a buffer that the next step overwrites."""
-        self._namespace.gather(self._table, self._rows[step], self._batch)
+        if self._batch is None:
+            self._batch = self._namespace.empty((*self._rows.shape[1:], self._table.shape[1]))
+        return self._read(self._rows[step], self._batch)
+
+    def read_all(self, out: Any) -> None:
+        """Write the features of all steps, (A, τ b, F)."""
+        steps, stack, batch = self._rows.shape
+        self._read(self._rows.swapaxes(0, 1).reshape(stack, steps * batch), out)
+
+    def _read(self, rows: Any, out: Any) -> Any:
+        self._namespace.gather(self._table, rows, out)
         if self._standardizer is not None:
             mean, inverse_std = self._standardizer
-            self._namespace.xp.subtract(self._batch, mean, out=self._batch)
-            self._namespace.xp.multiply(self._batch, inverse_std, out=self._batch)
-        return self._batch
+            self._namespace.xp.subtract(out, mean, out=out)
+            self._namespace.xp.multiply(out, inverse_std, out=out)
+        return out
