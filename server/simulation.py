@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,4 +93,21 @@ def simulate_table(
     cohort = Cohort(config, training, namespace) if trains_plainly(client_app, train_handler) else None
     population = None if cohort is None else cohort.population
     grid = InProcessGrid(client_app, to_mapping(config), len(training.parts), cohort, population)
-    return run_rounds(grid, config, lambda: launch.open(config, path), held_out, watcher, namespace)
+    with _older_objects_left_alone():
+        return run_rounds(grid, config, lambda: launch.open(config, path), held_out, watcher, namespace)
+
+
+@contextlib.contextmanager
+def _older_objects_left_alone() -> Iterator[None]:
+    """Leave what a process holds before its rounds, modules above all, out of the search for unreachable objects.
+
+    A round's many short-lived messages start one every few rounds; each would go through all that PyTorch imported.
+    """
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

@@ -8,6 +8,7 @@ here. torch is imported only when it is asked for.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,6 +60,10 @@ class Namespace:
     def as_arrays(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return a model's parameters as this namespace's arrays."""
         return {name: np.asarray(array) for name, array in values.items()}
+
+    def table(self, values: Any) -> Any:
+        """Return a table, (n, F), for `gather` to read."""
+        return values
 
     def gather(self, table: Any, rows: Any, out: Any) -> None:
         """Write ``table``'s rows, (n, F) at int64 (A, b), into ``out`` (A, b, F)."""
@@ -176,14 +181,19 @@ class TorchNamespace(Namespace):
         """Return a model's parameters as tensors on the device."""
         return {name: self.xp.as_tensor(array, device=self.device) for name, array in values.items()}
 
+    def table(self, values: Any) -> Any:
+        """Return a table, (n, F), for `gather` to read: on the CPU a tensor, from which torch's threads gather."""
+        if not isinstance(values, np.ndarray) or self.device.type != "cpu":
+            return values
+        with warnings.catch_warnings():
+            # A memory-mapped file cannot be written to, and need not be.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+            return self.xp.from_numpy(values)
+
     def gather(self, table: Any, rows: Any, out: Any) -> None:
-        """Write the rows of ``table`` (n, F) at int64 (A, b) into ``out`` (A, b, F); NumPy gathers a NumPy table."""
+        """Write the rows of ``table`` (n, F) at int64 (A, b) into ``out`` (A, b, F); for a device, NumPy gathers."""
         if isinstance(table, np.ndarray):
-            host = rows.cpu().numpy()
-            if self.device.type == "cpu":
-                np.take(table, host, axis=0, out=out.numpy(), mode="clip")
-            else:
-                out.copy_(self.xp.from_numpy(np.take(table, host, axis=0)))
+            out.copy_(self.xp.from_numpy(np.take(table, rows.cpu().numpy(), axis=0)))
         else:
             self.xp.index_select(table, 0, rows.reshape(-1), out=out.view(-1, table.shape[1]))
 

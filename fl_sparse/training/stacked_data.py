@@ -66,7 +66,7 @@ class BatchReader:
     """Reads the features of one step after another into one buffer, or of all at once."""
 
     def __init__(self, namespace: Namespace, data: StackedData) -> None:
-        self._namespace, self._table = namespace, data.table
+        self._namespace, self._table = namespace, namespace.table(data.table)
         self._rows = namespace.from_host(data.rows)
         self._batch: Any = None
         self._standardizer = None

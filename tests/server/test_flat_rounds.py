@@ -173,9 +173,12 @@ def test_a_cohort_in_parts_is_the_cohort_at_once(strategy: str) -> None:
 
 
 def test_a_population_runs_from_the_first_question_to_the_last_picture(tmp_path: Path) -> None:
-    class Silent:
+    left_alone: list[int] = []
+
+    class Watcher:
         def note(self, text: str) -> None: ...
-        def round(self, record, total: int) -> None: ...
+        def round(self, record, total: int) -> None:
+            left_alone.append(gc.get_freeze_count())
 
     config = RunConfig(
         encoder="made-up",
@@ -197,7 +200,11 @@ def test_a_population_runs_from_the_first_question_to_the_last_picture(tmp_path:
         app,
         train,
         Namespace(),
-        Silent(),
+        Watcher(),
     )
     assert summary["asked"] == 3000 + 3 * 25
     assert (tmp_path / "run" / "split.png").exists()
+    # Modules are left out of the search for garbage while rounds run, and no longer.
+    assert len(left_alone) == 4
+    assert min(left_alone) > 10_000
+    assert gc.get_freeze_count() == 0
