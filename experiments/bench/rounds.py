@@ -27,6 +27,8 @@ CAVEATS = (
     "record and checkpoint are measured apart",
     "bare products: the same matrix products on random weights, updated in place, run after each round; no batches "
     "gathered, no activation, loss or bias, no copy of a weight",
+    "FedAvg's ten clients begin with the same weights, and the first layer is trained by factors: nearly as much "
+    "arithmetic as the bare products, but no weights of each client's own",
     "features are drawn at random: they decide no time",
 )
 
