@@ -16,12 +16,16 @@ from pathlib import Path
 import numpy as np
 
 from fl_sparse.features.pooled import Features
+from fl_sparse.threads import in_threads
 from fl_sparse.whole_file import whole_file
 
 log = logging.getLogger("fl_sparse.features")
 
 TENSOR = "cls+mean"
-"""Class token and mean side by side; the name is part of the key, so that files of another layout are not looked at."""
+"""Class token and mean side by side."""
+HASH = "sha256 of 4 MiB blocks"
+"""What the header calls the hash. Both names are part of the key, so that files of another layout are not looked at."""
+BLOCK_BYTES = 4 * 2**20
 
 LENGTH_BYTES = 8
 """A safetensors file starts with the length of its JSON header, little-endian."""
@@ -29,7 +33,7 @@ LENGTH_BYTES = 8
 
 def feature_key(shard_digest: str, encoder_digest: str, precision: str) -> str:
     """Return the name, a SHA-256 in hex, of the features that follow from a shard, an encoder and the arithmetic."""
-    return hashlib.sha256("\n".join((shard_digest, encoder_digest, precision, TENSOR)).encode()).hexdigest()
+    return hashlib.sha256("\n".join((shard_digest, encoder_digest, precision, TENSOR, HASH)).encode()).hexdigest()
 
 
 def stored_features(folder: Path, key: str, compute: Callable[[], Features]) -> Features:
@@ -81,14 +85,22 @@ def _write(path: Path, features: Features) -> None:
 
     tensors = {TENSOR: np.ascontiguousarray(features.both)}
     with whole_file(path) as partial:
-        save_file(tensors, partial, metadata={"sha256": _digest(features)})
+        save_file(tensors, partial, metadata={HASH: _digest(features)})
 
 
 def _digest(features: Features) -> str:
+    """Return the hash of the shape and of the hashes of all blocks, which threads share out."""
     tensor = np.ascontiguousarray(features.both)
-    digest = hashlib.sha256(repr(tensor.shape).encode())
-    digest.update(tensor.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
+    data = tensor.reshape(-1).view(np.uint8)
+    hashes = [b""] * -(-data.size // BLOCK_BYTES)
+
+    def part(numbers: slice) -> None:
+        for number in range(numbers.start, numbers.stop):
+            block = data[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]
+            hashes[number] = hashlib.sha256(block.data).digest()
+
+    in_threads(part, len(hashes), work=data.size)
+    return hashlib.sha256(repr(tensor.shape).encode() + b"".join(hashes)).hexdigest()
 
 
 def _read(path: Path, *, say: bool = True) -> Features | None:
@@ -118,4 +130,4 @@ def _map(path: Path) -> tuple[Features, str]:
     offset = LENGTH_BYTES + length + int(header[TENSOR]["data_offsets"][0])
     shape = tuple(header[TENSOR]["shape"])
     both = np.asarray(np.memmap(path, dtype="<f4", mode="r", offset=offset, shape=shape))
-    return Features(both), str(header["__metadata__"]["sha256"])
+    return Features(both), str(header["__metadata__"][HASH])

@@ -63,6 +63,27 @@ def test_a_changed_byte_is_found_named_and_rebuilt(tmp_path: Path, place: int, c
     assert_same(stored_features(tmp_path, KEY, must_not_compute), some_features())
 
 
+def test_a_changed_byte_is_found_in_any_block_by_any_number_of_threads(tmp_path: Path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr("fl_sparse.features.store.BLOCK_BYTES", 16)
+    monkeypatch.setattr("fl_sparse.threads.WORTHWHILE", 1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    stored_features(tmp_path, KEY, some_features)
+    path = tmp_path / "k.safetensors"
+    whole = path.read_bytes()
+    size = some_features().both.nbytes
+    assert size > 10 * 16
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert_same(stored_features(tmp_path, KEY, must_not_compute), some_features())
+    places = range(len(whole) - size, len(whole), 15)
+    for place in places:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(AssertionError, match="computed again"):
+            stored_features(tmp_path, KEY, must_not_compute)
+    path.write_bytes(whole)
+    assert_same(stored_features(tmp_path, KEY, must_not_compute), some_features())
+    assert len(caplog.records) == len(places)
+
+
 @pytest.mark.parametrize("size", [0, 4, 100, 150])
 def test_a_truncated_file_is_found_named_and_rebuilt(tmp_path: Path, size: int, caplog) -> None:
     stored_features(tmp_path, KEY, some_features)
