@@ -11,6 +11,7 @@ from fl_sparse.local_training import LocalData
 from fl_sparse.mlp import MLPSpec, init_parameters
 from fl_sparse.stacking import ENOUGH_ALIKE, Stack, stacks_of
 from fl_sparse.training import Namespace, OptimizerSpec
+from tests.fl_sparse.train_orders import order
 
 SPEC = MLPSpec(64, (50,), 4)
 FEATURES, LABELS = np.zeros((20, 64), np.float32), np.zeros(20, np.int64)
@@ -19,24 +20,7 @@ SUBNET_BYTES = sum(values.nbytes for values in STARTS[0].values())
 
 
 def cohort(starts: list[int], optimizer: str = "sgd") -> tuple[list[TrainOrder], list[LocalData]]:
-    orders = [
-        TrainOrder(
-            round=1,
-            subnet=start,
-            parameters=STARTS[start],
-            scales=(1.0, 1.0),
-            activation="relu",
-            normalization="none",
-            optimizer=OptimizerSpec(optimizer, 0.1),
-            first_step=0,
-            local_steps=2,
-            batch_size=4,
-            seed=0,
-            standardizer=None,
-            expects_standardizer=False,
-        )
-        for start in starts
-    ]
+    orders = [order(STARTS[start], subnet=start, optimizer=OptimizerSpec(optimizer, 0.1)) for start in starts]
     return orders, [LocalData(FEATURES, LABELS, np.arange(10), k) for k in range(len(starts))]
 
 

@@ -14,28 +14,14 @@ from fl_sparse.mlp import MLPSpec, init_parameters
 from fl_sparse.stacking import ENOUGH_ALIKE
 from fl_sparse.training import Namespace, OptimizerSpec, TorchNamespace
 from fl_sparse.wire import content_of_reply, parameters_of, read_reply, wire_bytes
+from tests.fl_sparse.train_orders import order as train_order
 
 SPEC = MLPSpec(40, (30,), 4, "relu", "none")
 NAMESPACES = {"numpy": Namespace, "torch": TorchNamespace}
 
 
 def order(parameters: dict[str, np.ndarray], **changes: object) -> TrainOrder:
-    made = TrainOrder(
-        round=1,
-        subnet=0,
-        parameters=parameters,
-        scales=(1.0, 1.0),
-        activation="relu",
-        normalization="none",
-        optimizer=OptimizerSpec("sgd", 0.1, momentum=0.5),
-        first_step=0,
-        local_steps=2,
-        batch_size=4,
-        seed=0,
-        standardizer=None,
-        expects_standardizer=False,
-    )
-    return replace(made, **changes)
+    return train_order(parameters, **{"optimizer": OptimizerSpec("sgd", 0.1, momentum=0.5)} | changes)
 
 
 def held(client: int, size: int = 9) -> LocalData:
