@@ -4,4 +4,4 @@ Written by ``python -m fl_sparse.encoder.ship``; what the file is, how it was ma
 docs/model-card.md.
 """
 
-SHA256 = "fa689e643b9197726a2e9325be4cee846568c76281abfbf45e1b1be31d72561c"
+SHA256 = "b733a4f2a2a4ca0338cf5dae17ccf5f7511fe73e1d0fcbf0354eaad17c1132ce"
