@@ -124,36 +124,43 @@ class FactoredSum:
 
     def mean(self) -> NDArray[np.float32]:
         """Return the weighted mean, float32 (H', H); a single client's is its matrix, whatever its weight."""
-        mean: NDArray[np.float32] = self.received + self._changes() / np.float32(self._weight)
-        return mean
+        namespace = self._namespace
+        mean = namespace.xp.divide(self._changes(), self._weight)
+        received = namespace.from_host(self.received)
+        return namespace.to_host(namespace.xp.add(mean, received, out=mean))
 
     def total(self) -> NDArray[np.float64]:
         """Return the weighted sum, float64 (H', H)."""
-        return self._unit * (self.received * np.float64(self._weight) + self._changes())
+        changes: NDArray[np.float32] = self._namespace.to_host(self._changes())
+        return self._unit * (self.received * np.float64(self._weight) + changes)
 
-    def _changes(self) -> NDArray[np.float32]:
+    def _changes(self) -> Any:
         """Return the sum of the changes, in units of the first client's weight."""
         if self._gradients:
             self._multiply()
-        return self._namespace.to_host(self._change)
+        return self._change
 
     def settle(self) -> None:
         """Copy the rows that wait to be multiplied, which are parts of whole stacks that they would keep in memory."""
         if self._gradients:
-            self._gradients, self._inputs = [self._weighted()], [self._namespace.joined(self._inputs)]
+            gradients = self._namespace.joined(self._gradients)
+            self._weigh(gradients)
+            self._gradients, self._inputs = [gradients], [self._namespace.joined(self._inputs)]
             self._shares = [(1.0, self._rows)]
 
-    def _weighted(self) -> Any:
-        """Return the waiting gradients times their clients' shares, as one new array."""
-        joined = self._namespace.joined(self._gradients)
-        if any(share != 1.0 for share, _ in self._shares):
-            shares, rows = zip(*self._shares, strict=True)
-            by_row = np.repeat(np.array(shares, dtype=np.float32), rows)[:, None]
-            self._namespace.xp.multiply(joined, self._namespace.from_host(by_row), out=joined)
-        return joined
+    def _weigh(self, gradients: Any) -> None:
+        """Multiply the waiting gradients, copied into one array, by their clients' shares."""
+        shares, rows = zip(*self._shares, strict=True)
+        by_row = np.repeat(np.array(shares, dtype=np.float32), rows)[:, None]
+        self._namespace.xp.multiply(gradients, self._namespace.from_host(by_row), out=gradients)
 
     def _multiply(self) -> None:
-        gradients, inputs = self._weighted(), self._namespace.joined(self._inputs)
+        if all(share == 1.0 for share, _ in self._shares):
+            gradients = self._namespace.rows_of(self._gradients)
+        else:
+            gradients = self._namespace.joined(self._gradients)
+            self._weigh(gradients)
+        inputs = self._namespace.rows_of(self._inputs)
         if self._change is None:
             self._change = self._namespace.xp.matmul(gradients.T, inputs)
         else:

@@ -22,6 +22,9 @@ ALIGNMENT = 64
 PIECE = 32768
 """Values of each array in one elementwise pass of NumPy's: five such pieces stay in a core's second-level cache."""
 
+COPIED_BY_THREADS = 2**22
+"""Bytes from which on torch's threads copy faster than NumPy's one."""
+
 
 class Namespace:
     """NumPy's arrays and functions, on the CPU.
@@ -114,6 +117,10 @@ class Namespace:
         out = aligned_empty((sum(len(rows) for rows in arrays), *arrays[0].shape[1:]))
         return np.concatenate(arrays, out=out)
 
+    def rows_of(self, arrays: Sequence[Any]) -> Any:
+        """Return the rows of some matrices as one matrix, to be read only; it may share memory with them."""
+        return self.joined(arrays)
+
     def norms(self, values: Any) -> NDArray[np.float32]:
         """Return the Frobenius norm of each matrix in (A, m, n), float32 (A,), NumPy."""
         with np.errstate(all="ignore"):
@@ -199,7 +206,8 @@ class TorchNamespace(Namespace):
 
     def stack(self, values: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Return a copy of A equal-shaped NumPy arrays as one, aligned, for `from_host`; torch's threads copy."""
-        if not all(source.flags.writeable and source.dtype == np.float32 for source in values):
+        large = len(values) * values[0].nbytes >= COPIED_BY_THREADS
+        if not (large and all(source.flags.writeable and source.dtype == np.float32 for source in values)):
             return super().stack(values)
         stacked = aligned_empty((len(values), *values[0].shape))
         joined = self.xp.from_numpy(stacked.reshape(-1, *stacked.shape[2:]))
@@ -233,6 +241,17 @@ class TorchNamespace(Namespace):
     def joined(self, arrays: Sequence[Any]) -> Any:
         """Return the rows of some matrices as one new matrix."""
         return self.xp.cat(list(arrays))
+
+    def rows_of(self, arrays: Sequence[Any]) -> Any:
+        """Return the rows of some matrices as one matrix; without a copy if they lie one behind the other in memory."""
+        first, width = arrays[0], arrays[0].shape[1]
+        memory, end = first.untyped_storage().data_ptr(), first.storage_offset()
+        for array in arrays:
+            same = array.is_contiguous() and array.untyped_storage().data_ptr() == memory
+            if not same or array.storage_offset() != end:
+                return self.joined(arrays)
+            end += array.numel()
+        return first.as_strided(((end - first.storage_offset()) // width, width), (width, 1))
 
     def norms(self, values: Any) -> NDArray[np.float32]:
         """Return the Frobenius norm of each matrix in (A, m, n), float32 (A,), NumPy."""

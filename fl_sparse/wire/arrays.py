@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from fl_sparse.factored import FactoredWeight
 from fl_sparse.wire.flower_private import filled
 
+SMALL = 4096
+"""Values that are looked at faster than NumPy's treatment of overflows is switched off and on."""
 _NO_ARRAYS = ArrayRecord()
 RecordOfKind = TypeVar("RecordOfKind", ArrayRecord, ConfigRecord, MetricRecord)
 
@@ -68,10 +70,13 @@ def record_of(content: RecordDict, name: str, kind: type[RecordOfKind]) -> Recor
 def finite(values: NDArray[Any] | FactoredWeight) -> bool:
     """Tell whether all values of a float array are finite.
 
-    A sum of squares is finite only if all are, and takes one pass; where it overflows, the values are looked at.
+    A sum of squares is finite only if all are, and takes one pass; where it overflows, the values are looked at. Small
+    arrays are looked at at once.
     """
     if isinstance(values, FactoredWeight):
         return values.finite()
+    if values.size <= SMALL:
+        return bool(np.isfinite(values).all())
     flat = values.reshape(-1)
     with np.errstate(all="ignore"):
         return bool(np.isfinite(np.dot(flat, flat)) or np.isfinite(flat).all())

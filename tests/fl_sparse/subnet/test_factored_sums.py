@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_sparse.factored import SUM_ROWS, FactoredWeight
+from fl_sparse.factored import SUM_ROWS, FactoredSum, FactoredWeight
 from fl_sparse.subnet import Reassembly, SubnetAssignment, SubnetUpdate, reassemble
 from fl_sparse.training import Namespace, TorchNamespace
 
@@ -131,3 +132,39 @@ def test_memory_counts_the_factors() -> None:
     assert weight.nbytes == 4 * 2 * (WIDTH + INPUTS)
     assert weight.shape == (WIDTH, INPUTS)
     assert weight.dtype == np.float32
+
+
+@pytest.mark.parametrize("shares", [[1.0, 1.0, 1.0], [1.0, 3.0, 2.0]])
+def test_parts_of_one_array_are_added_as_it_lies_to_the_same_bits(shares: list[float]) -> None:
+    rng, namespace = np.random.default_rng(4), TorchNamespace()
+    received = rng.normal(size=(WIDTH, INPUTS)).astype(np.float32)
+    left, right = (namespace.from_host(rng.normal(size=(3, 7, width)).astype(np.float32)) for width in received.shape)
+    before = left.clone(), right.clone()
+
+    def mean_of(gradients, inputs) -> bytes:
+        total = FactoredSum(received, namespace)
+        for share, one, other in zip(shares, gradients, inputs, strict=True):
+            total.add(FactoredWeight(received, one, other, namespace, 1.0), share)
+        return total.mean().tobytes()
+
+    assert mean_of(left, right) == mean_of([one.clone() for one in left], [one.clone() for one in right])
+    assert torch.equal(left, before[0])
+    assert torch.equal(right, before[1])
+    swapped = np.frombuffer(mean_of([left[0], left[2], left[1]], [right[0], right[2], right[1]]), dtype=np.float32)
+    weighed = sum(
+        share * (left[row].T @ right[row]).numpy() for share, row in zip(shares, (0, 2, 1), strict=True)
+    ) / sum(shares)
+    np.testing.assert_allclose(swapped.reshape(received.shape), received + weighed, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("order", "shared"), [((0, 1, 2), True), ((1, 2), True), ((0, 2), False), ((1, 0, 2), False), ((0, 0), False)]
+)
+def test_only_rows_that_lie_one_behind_the_other_are_not_copied(order: tuple[int, ...], shared: bool) -> None:
+    namespace = TorchNamespace()
+    stack = torch.arange(24.0).reshape(3, 2, 4)
+    rows = namespace.rows_of([stack[index] for index in order])
+    assert torch.equal(rows, torch.cat([stack[index] for index in order]))
+    assert (rows.data_ptr() == stack[order[0]].data_ptr()) is shared
+    parts = [stack[:2, 0], stack[2:, 0]]
+    assert torch.equal(namespace.rows_of(parts), torch.cat(parts))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fl_sparse.quantization import UPDATE_FORMATS, encode
 from fl_sparse.wire import array_record, parameters_of, wire_bytes
+from fl_sparse.wire.arrays import SMALL, finite
 
 
 def deflated(node) -> int:
@@ -136,3 +137,12 @@ def test_pickled_objects_are_never_read() -> None:
     record["weight"] = Array("object", (1,), "numpy.ndarray", buffer.getvalue())
     with pytest.raises(ValueError, match="allow_pickle"):
         parameters_of(record)
+
+
+@pytest.mark.parametrize("size", [1, SMALL, SMALL + 1])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_whose_squares_overflow_are_finite_and_others_are_not(size: int, bad: float) -> None:
+    values = np.full(size, 3e38, dtype=np.float32)
+    assert finite(values)
+    values[-1] = bad
+    assert not finite(values)
