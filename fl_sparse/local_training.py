@@ -142,10 +142,12 @@ def _batches(order: TrainOrder, data: LocalData) -> NDArray[np.int64]:
         first_step=order.first_step,
         steps=order.local_steps,
     )
-    batches_an_epoch = -(-len(data.rows) // order.batch_size)
-    steps = np.arange(order.first_step, order.first_step + order.local_steps)
-    view = (steps // batches_an_epoch) % data.num_views
-    rows = data.rows[positions] + (view * len(data.labels))[:, None]
+    rows = data.rows[positions]
+    if data.num_views > 1:
+        batches_an_epoch = -(-len(data.rows) // order.batch_size)
+        steps = np.arange(order.first_step, order.first_step + order.local_steps)
+        view = (steps // batches_an_epoch) % data.num_views
+        rows = rows + (view * len(data.labels))[:, None]
     return np.where(positions < 0, -1, rows)
 
 

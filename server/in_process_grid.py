@@ -114,12 +114,19 @@ class InProcessGrid(Grid):
     def _cohort(self, messages: Sequence[Message]) -> Iterator[Message]:
         if not messages or self._train_cohort is None:
             return
-        orders = [read_order(message.content) for message in messages]
+        # Clients who are told the same are sent the same content, which is read once.
+        read: dict[int, TrainOrder] = {}
+        for message in messages:
+            if id(message.content) not in read:
+                read[id(message.content)] = read_order(message.content)
+        orders = [read[id(message.content)] for message in messages]
         clients = [message.metadata.dst_node_id - FIRST_NODE_ID for message in messages]
         for message, reply in zip(messages, self._train_cohort(orders, clients), strict=True):
             yield Message(content_of_reply(reply), reply_to=message)
 
     def _one(self, message: Message) -> Message:
+        # What a mod does to its node's message is not to reach others that were sent the same.
+        message.content = RecordDict({name: record.copy() for name, record in message.content.items()})
         try:
             return self._client_app(message, self._context(message.metadata.dst_node_id))
         except Exception as error:  # a ClientApp may raise anything; Flower answers with an error message

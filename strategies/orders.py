@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from flwr.app import RecordDict
 
 from fl_sparse.config import RunConfig
 from fl_sparse.exchange import Parameters, TrainOrder, UpdateEncoding
@@ -11,6 +14,28 @@ from fl_sparse.flops import examples_trained
 from fl_sparse.training.optimizers import OptimizerSpec
 from fl_sparse.workload import Workload, workload
 from strategies.assignment import Placement
+
+
+@dataclass(frozen=True)
+class Letter:
+    """An order written out, for all clients of a round who are told the same.
+
+    Parameters
+    ----------
+    order
+        What it says.
+    content
+        The message's content, which whoever wants to change it copies first.
+    size
+        Bytes that the content counts for.
+    shapes
+        Name -> shape of the parameters.
+    """
+
+    order: TrainOrder = field(repr=False)
+    content: RecordDict = field(repr=False)
+    size: int
+    shapes: Mapping[str, tuple[int, ...]]
 
 
 def train_order(

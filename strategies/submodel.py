@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -25,7 +26,7 @@ from strategies.assignment import AssignmentRule, Placement, whole_model
 from strategies.client_evaluation import ClientEvaluation
 from strategies.in_order import InOrder
 from strategies.kept_state import KeptState, StateReassembly
-from strategies.orders import evaluation_order, order_workload, train_order
+from strategies.orders import Letter, evaluation_order, order_workload, train_order
 from strategies.parts import Parts
 from strategies.residuals import ResidualRounds
 from strategies.round_report import RoundReport, name_some, node_name
@@ -72,7 +73,7 @@ class SubmodelStrategy(Strategy):
         self.report = RoundReport()
         self._parameters: Parameters = {}
         self._placed: dict[int, Placement] = {}
-        self._shapes: dict[int, dict[str, tuple[int, ...]]] = {}
+        self._shapes: dict[int, Mapping[str, tuple[int, ...]]] = {}
         self._parts = Parts(self.kept)
         self._silent: set[int] = set()
         self._informed: set[int] = set()
@@ -97,28 +98,25 @@ class SubmodelStrategy(Strategy):
         self._times, self._shapes, self._silent = {}, {}, set()
         self.kept = self.kept.begun(self._parameters, self.config)
         self._parts = Parts(self.kept)
+        letters: dict[tuple[Any, ...], Letter] = {}
         works: dict[tuple[int, int], Workload] = {}
         messages = []
         for node, placement in self._placed.items():
-            state = self._parts.moments(placement.assignment)
-            order = self.kept.handed(self._order(server_round, node, placement), state)
-            self._shapes[node] = {name: values.shape for name, values in order.parameters.items()}
-            # Clients that train the same parameters on as many examples do the same work.
-            client = described[node]
-            kind = id(order.parameters), client.num_examples
+            letter, client = self._letter(server_round, node, placement, letters), described[node]
+            self._shapes[node] = letter.shapes
+            kind = id(letter), client.num_examples
             if kind not in works:
-                works[kind] = order_workload(order, kind[1])
+                works[kind] = order_workload(letter.order, client.num_examples)
             work = works[kind]
             self.report.work.append(work)
-            content = content_of_order(order)
-            self.report.bytes_down += self._bytes_of(content)
+            self.report.bytes_down += letter.size
             if self.clock is not None:
-                self._times[node] = self._time_of(node, order, work.total_flops, self.clock)
+                self._times[node] = self._time_of(node, letter.order, work.total_flops, self.clock)
             silent = drops_out(self.config, server_round, client.partition_id)
             if silent or self._is_late(node):
                 self._silent.add(node)
             else:
-                messages.append(Message(content, node, MessageType.TRAIN, group_id=str(server_round)))
+                messages.append(Message(letter.content, node, MessageType.TRAIN, group_id=str(server_round)))
         return messages
 
     def aggregate_train(
@@ -234,8 +232,32 @@ class SubmodelStrategy(Strategy):
             self._part(node, placement),
             None if node in self._informed else self.standardizer,
             expects_standardizer=self.standardizer is not None,
-            residual_round=self._residuals.applying(node, placement.assignment) if self.config.error_feedback else 0,
+            residual_round=self._residual_round(node, placement),
         )
+
+    def _letter(
+        self, server_round: int, node: int, placement: Placement, letters: dict[tuple[Any, ...], Letter]
+    ) -> Letter:
+        """Return what a node is sent, which those told the same share."""
+        # Parameters and what else belongs to their units are cut out once a round, and kept until it is over.
+        told = (
+            id(self._part(node, placement)),
+            placement.subnet,
+            placement.scales,
+            placement.prefixes,
+            node in self._informed,
+            self._residual_round(node, placement),
+        )
+        if told not in letters:
+            order = self._order(server_round, node, placement)
+            order = self.kept.handed(order, self._parts.moments(placement.assignment))
+            content = content_of_order(order)
+            shapes = {name: values.shape for name, values in order.parameters.items()}
+            letters[told] = Letter(order, content, self._bytes_of(content), shapes)
+        return letters[told]
+
+    def _residual_round(self, node: int, placement: Placement) -> int:
+        return self._residuals.applying(node, placement.assignment) if self.config.error_feedback else 0
 
     def _part(self, node: int, placement: Placement) -> Parameters:
         """Return what a node trains of its model: to be read, not written."""

@@ -94,9 +94,14 @@ class _Group:
         if self._lone is not None:
             self._lone = self._lone[0].copy(), self._lone[1]
 
+    @property
+    def is_lone(self) -> bool:
+        """Whether the mean is a single client's array."""
+        return self._total is None and self._lone is not None and self._factors is None
+
     def mean(self) -> NDArray[np.floating[Any]]:
         """Return the values' weighted mean; the sum is used up."""
-        if self._total is None and self._lone is not None and self._factors is None:
+        if self._lone is not None and self.is_lone:
             return self._lone[0]
         if self._total is None and self._lone is None and self._factors is not None:
             factors, self._factors = self._factors, None
@@ -177,7 +182,8 @@ class WeightedSum:
             return values
         groups = list(self._groups.values())
         if all(units is None for units in groups[0].holders.index):
-            return groups[0].mean().astype(np.float32)
+            shared = groups[0].is_lone
+            return groups[0].mean().astype(np.float32, copy=shared)
         merged = values.copy()
         for group in groups:
             merged[group.holders.place] = group.mean()

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse.factored import FactoredWeight
-from fl_sparse.training.namespace import Namespace
+from fl_sparse.training.namespace import Namespace, aligned
 from fl_sparse.training.optimizers import OptimizerSpec
 
 
@@ -54,8 +54,8 @@ class FactoredLayer:
     ) -> None:
         (steps, stack), (outputs, inputs) = active.shape, received.shape
         self._namespace, self._received = namespace, received
-        # Aligned, since how an operand lies in memory may show in a product's last bits.
-        self._start = namespace.from_host(namespace.stack([received])[0])
+        # How an operand lies in memory may show in a product's last bits.
+        self._start = namespace.from_host(aligned(received))
         self._gradients = namespace.empty((stack, steps * batch, outputs))
         self.inputs = namespace.empty((stack, steps * batch, inputs))
         self._ahead = False

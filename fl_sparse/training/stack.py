@@ -234,8 +234,9 @@ def _train_part(
         reader.read_all(first.inputs)
         first.multiply_ahead()
         read = first.input
-    for step, moves in enumerate(active):
-        still = _Still(namespace, moves, moving)
+    waiting: list[bool] = np.asarray(~active.all(axis=1)).tolist()
+    for step, some_wait in enumerate(waiting):
+        still = _Still(namespace, active[step], moving) if some_wait else None
         logits = network.forward(read(step), [layer[step] for layer in masks] or None, whole_rows)
         if mask is None:
             gradient = objective.gradient(logits, step)
@@ -243,7 +244,8 @@ def _train_part(
             gradient = mask.still(objective.gradient(mask.cover(logits), step))
         network.backward(gradient, descent)
         descent.finish(step)
-        still.restore()
+        if still is not None:
+            still.restore()
     for array, host in returned:
         namespace.copy_to_host(array, host)
     for name, layer in layers.items():
@@ -257,10 +259,8 @@ class _Still:
     """What subnets without examples in a step hold before it, to be put back after it."""
 
     def __init__(self, namespace: Namespace, moves: NDArray[np.bool_], arrays: Sequence[Any]) -> None:
-        self._saved: list[tuple[Any, Any, Any]] = []
-        if not moves.all():
-            index = namespace.from_host(np.flatnonzero(~moves))
-            self._saved = [(array, index, array[index]) for array in arrays]
+        index = namespace.from_host(np.flatnonzero(~moves))
+        self._saved = [(array, index, array[index]) for array in arrays]
 
     def restore(self) -> None:
         """Put it back."""

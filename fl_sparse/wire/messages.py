@@ -267,8 +267,8 @@ def read_evaluation(content: RecordDict, *, round_number: int) -> EvaluationRepl
 
 
 def _checked(record: ArrayRecord, expected: Layout) -> dict[str, Any]:
-    missing, unexpected = sorted(set(expected) - set(record)), sorted(set(record) - set(expected))
-    if missing or unexpected:
+    if record.keys() != expected.keys():
+        missing, unexpected = sorted(set(expected) - set(record)), sorted(set(record) - set(expected))
         raise ValueError(f"the reply's arrays differ: missing {missing}, unexpected {unexpected}")
     # The arrays themselves are asked, not what the record says of them.
     arrays = held_values(record)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.app import ConfigRecord
+from flwr.app import ConfigRecord, Message
 
 from client.app import app, train
 from fl_sparse.config import RunConfig, to_mapping
@@ -15,8 +15,10 @@ from fl_sparse.features.moments import Standardizer
 from fl_sparse.local_training import train_in_turn
 from fl_sparse.mlp import MLPSpec, init_parameters
 from fl_sparse.training.namespace import Namespace, TorchNamespace
-from fl_sparse.wire import array_record, parameters_of
+from fl_sparse.wire import array_record, parameters_of, read_order
+from fl_sparse.wire.messages import content_of_refusal
 from server import cohort as cohort_module
+from server import in_process_grid
 from server.cohort import Cohort
 from server.in_process_grid import InProcessGrid
 from server.launch import Launch
@@ -208,3 +210,37 @@ def test_a_population_runs_from_the_first_question_to_the_last_picture(tmp_path:
     assert len(left_alone) == 4
     assert min(left_alone) > 10_000
     assert gc.get_freeze_count() == 0
+
+
+def test_clients_who_are_told_the_same_are_told_once(monkeypatch) -> None:
+    federation = Federation(population=12, clients_per_round=12, strategy="ist", num_subnets=3)
+    read = []
+
+    def counted(content):
+        read.append(content)
+        return read_order(content)
+
+    monkeypatch.setattr(in_process_grid, "read_order", counted)
+    federation.round()
+    federation.round()
+    assert len(read) == 2 * 3
+
+
+def test_what_a_node_does_to_its_message_reaches_no_other() -> None:
+    federation = Federation(population=3, clients_per_round=0, strategy="fedavg", num_subnets=4)
+    messages = list(federation.strategy.configure_train(1, federation.arrays, ConfigRecord(), federation.grid))
+    assert len({id(message.content) for message in messages}) == 1
+    content, seen = messages[0].content, []
+
+    def careless(message, context):
+        seen.append((message.content["config"]["round"], sorted(message.content["arrays"])))
+        message.content["config"]["round"] = 99
+        del message.content["arrays"]["output.bias"]
+        message.content["more"] = ConfigRecord()
+        return Message(content_of_refusal("no"), reply_to=message)
+
+    grid = InProcessGrid(careless, {}, 3, None)
+    assert len(list(grid.send_and_receive(messages))) == 3
+    assert seen == [(1, sorted(content["arrays"]))] * 3
+    assert "output.bias" in content["arrays"]
+    assert set(content) == {"arrays", "config"}

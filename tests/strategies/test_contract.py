@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,24 @@ def test_the_standardizer_goes_with_the_first_message_and_again_when_a_node_refu
     aggregate(made, replies)
     sent = [read_order(message.content).standardizer is not None for message in ask(made, weights, 2)]
     assert sent == [False, False, False, True, False]
+
+
+def test_messages_share_a_content_where_they_say_the_same(name: str) -> None:
+    made, weights = strategy(configuration(name)), model(configuration(name))
+    silent = FIRST_NODE + 1
+    for number in (1, 2):
+        messages = ask(made, weights, number)
+        said = []
+        for message in messages:
+            order = read_order(message.content)
+            assert (order.standardizer is None) is (number == 2 and message.metadata.dst_node_id != silent)
+            cut = b"".join(values.tobytes() for values in order.parameters.values())
+            said.append((replace(order, parameters={}, standardizer=None), cut, order.standardizer is None))
+        for (one, other), (first, second) in zip(
+            itertools.combinations(messages, 2), itertools.combinations(said, 2), strict=True
+        ):
+            assert (one.content is other.content) is (first == second)
+        aggregate(made, [answer(message) for message in messages if message.metadata.dst_node_id != silent], number)
 
 
 def test_dropped_bias_updates_leave_every_bias(name: str) -> None:

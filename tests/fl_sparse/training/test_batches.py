@@ -46,3 +46,9 @@ def test_clients_seeds_and_epochs_differ() -> None:
 
     assert rows() == rows()
     assert len({tuple(rows(**{key: 1})) for key in ("seed", "partition_id", "first_step")} | {tuple(rows())}) == 4
+
+
+@given(numbers=st.lists(st.one_of(st.integers(0, 2**32 + 1), st.integers(0, 2**70)), max_size=5))
+def test_a_draw_is_seeded_by_the_numbers_themselves_however_large(numbers: list[int]) -> None:
+    expected = np.random.default_rng([int(Purpose.MASK), *numbers])
+    assert generator(Purpose.MASK, *numbers).bytes(16) == expected.bytes(16)
