@@ -36,5 +36,8 @@ class Purpose(IntEnum):
 def generator(purpose: Purpose, *numbers: int) -> np.random.Generator:
     """Return the generator of a draw, seeded by its purpose and non-negative numbers."""
     seeds = [int(purpose), *numbers]
-    # As words of 32 bits, which NumPy would make of the list, in two thirds of the time.
-    return np.random.default_rng(np.array(seeds, dtype=np.uint32) if max(seeds) < WORD else seeds)
+    words = np.array(seeds)
+    if words.dtype == np.int64 and min(seeds) >= 0 and max(seeds) < WORD:
+        # What NumPy would make of the list, in two thirds of the time.
+        return np.random.default_rng(words.astype(np.uint32))
+    return np.random.default_rng(seeds)

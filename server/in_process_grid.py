@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from fl_sparse.exchange import TrainOrder, TrainReply
-from fl_sparse.wire import content_of_reply, read_order
+from fl_sparse.wire import content_of_reply, copied, read_order
 from server.flower_private import failed_reply, identify_process, number_message
 from server.population import Population
 
@@ -126,7 +126,7 @@ class InProcessGrid(Grid):
 
     def _one(self, message: Message) -> Message:
         # What a mod does to its node's message is not to reach others that were sent the same.
-        message.content = RecordDict({name: record.copy() for name, record in message.content.items()})
+        message.content = copied(message.content)
         try:
             return self._client_app(message, self._context(message.metadata.dst_node_id))
         except Exception as error:  # a ClientApp may raise anything; Flower answers with an error message

@@ -25,7 +25,7 @@ class Letter:
     order
         What it says.
     content
-        The message's content, which whoever wants to change it copies first.
+        The message's content; whoever wants to change it takes `fl_sparse.wire.copied` of it.
     size
         Bytes that the content counts for.
     shapes

@@ -205,7 +205,7 @@ class TorchNamespace(Namespace):
             self.xp.index_select(table, 0, rows.reshape(-1), out=out.view(-1, table.shape[1]))
 
     def stack(self, values: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Return a copy of A equal-shaped NumPy arrays as one, aligned, for `from_host`; torch's threads copy."""
+        """Return a copy of A equal-shaped NumPy arrays as one, aligned, for `from_host`; torch's threads copy much."""
         large = len(values) * values[0].nbytes >= COPIED_BY_THREADS
         if not (large and all(source.flags.writeable and source.dtype == np.float32 for source in values)):
             return super().stack(values)
@@ -243,8 +243,10 @@ class TorchNamespace(Namespace):
         return self.xp.cat(list(arrays))
 
     def rows_of(self, arrays: Sequence[Any]) -> Any:
-        """Return the rows of some matrices as one matrix; without a copy if they lie one behind the other in memory."""
+        """Return the rows of some matrices as one; without a copy if they lie aligned and one behind the other."""
         first, width = arrays[0], arrays[0].shape[1]
+        if first.data_ptr() % ALIGNMENT:
+            return self.joined(arrays)
         memory, end = first.untyped_storage().data_ptr(), first.storage_offset()
         for array in arrays:
             same = array.is_contiguous() and array.untyped_storage().data_ptr() == memory

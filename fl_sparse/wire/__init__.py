@@ -1,6 +1,7 @@
 """Messages: how weights, orders and results cross between server and client. The only package here that knows flwr."""
 
 from fl_sparse.wire.arrays import LazyArray, array_record, parameters_of
+from fl_sparse.wire.copies import copied
 from fl_sparse.wire.grams import content_of_gram, content_of_gram_question, read_gram, read_gram_question
 from fl_sparse.wire.messages import (
     content_of_description,
@@ -26,6 +27,7 @@ __all__ = [
     "content_of_order",
     "content_of_refusal",
     "content_of_reply",
+    "copied",
     "parameters_of",
     "read_description",
     "read_evaluation",

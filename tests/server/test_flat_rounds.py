@@ -15,7 +15,7 @@ from fl_sparse.features.moments import Standardizer
 from fl_sparse.local_training import train_in_turn
 from fl_sparse.mlp import MLPSpec, init_parameters
 from fl_sparse.training.namespace import Namespace, TorchNamespace
-from fl_sparse.wire import array_record, parameters_of, read_order
+from fl_sparse.wire import LazyArray, array_record, parameters_of, read_order
 from fl_sparse.wire.messages import content_of_refusal
 from server import cohort as cohort_module
 from server import in_process_grid
@@ -231,16 +231,21 @@ def test_what_a_node_does_to_its_message_reaches_no_other() -> None:
     messages = list(federation.strategy.configure_train(1, federation.arrays, ConfigRecord(), federation.grid))
     assert len({id(message.content) for message in messages}) == 1
     content, seen = messages[0].content, []
+    order = read_order(content)
+    told = 1, list(order.scales), order.parameters["output.bias"].tolist(), sorted(order.parameters)
 
     def careless(message, context):
-        seen.append((message.content["config"]["round"], sorted(message.content["arrays"])))
-        message.content["config"]["round"] = 99
+        config, bias = message.content["config"], message.content["arrays"]["output.bias"]
+        seen.append((config["round"], list(config["scales"]), bias.numpy().tolist(), sorted(message.content["arrays"])))
+        config["round"] = 99
+        config["scales"][0] = 99.0
+        bias.data = LazyArray(np.full(3, 7, dtype=np.float32)).data
         del message.content["arrays"]["output.bias"]
         message.content["more"] = ConfigRecord()
         return Message(content_of_refusal("no"), reply_to=message)
 
     grid = InProcessGrid(careless, {}, 3, None)
     assert len(list(grid.send_and_receive(messages))) == 3
-    assert seen == [(1, sorted(content["arrays"]))] * 3
+    assert seen == [told] * 3
     assert "output.bias" in content["arrays"]
     assert set(content) == {"arrays", "config"}

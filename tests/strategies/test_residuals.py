@@ -3,10 +3,11 @@
 import pytest
 
 from fl_sparse.errors import InputError
+from fl_sparse.wire import read_order
 from strategies.assignment import prefix
 from strategies.registry import assignment_rule
 from strategies.residuals import ResidualRounds, check_error_feedback
-from tests.strategies.cohort_of_five import cohort, configuration
+from tests.strategies.cohort_of_five import aggregate, answer_and_residual, ask, cohort, configuration, model, strategy
 
 ON = {"update_format": "bfloat16", "error_feedback": True}
 
@@ -56,3 +57,19 @@ def test_the_last_accepted_update_decides() -> None:
     assert known.accept(0, 7, whole)
     # As many units in all, cut elsewhere, are other units.
     assert prefix((4, 8), 0.5).digest() != prefix((8, 4), 0.5).digest()
+
+
+def test_each_client_is_told_of_its_own_last_round_though_all_train_the_same() -> None:
+    config = configuration("fedavg", **ON, clients_per_round=3)
+    made, weights, kept, told = strategy(config), model(config), {}, set()
+    for number in range(1, 9):
+        replies = []
+        for message in ask(made, weights, number):
+            node = message.metadata.dst_node_id
+            named = read_order(message.content).update.residual_round
+            assert named == (kept[node].round if node in kept else 0)
+            told.add((number, named))
+            reply, kept[node] = answer_and_residual(message, 0.1, kept.get(node))
+            replies.append(reply)
+        aggregate(made, replies, number)
+    assert len(told) > 8 + 3  # more than one round's residual in several rounds

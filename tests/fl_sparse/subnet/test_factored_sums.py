@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fl_sparse.factored import SUM_ROWS, FactoredSum, FactoredWeight
 from fl_sparse.subnet import Reassembly, SubnetAssignment, SubnetUpdate, reassemble
 from fl_sparse.training import Namespace, TorchNamespace
+from fl_sparse.training.namespace import ALIGNMENT
 
 WIDTH, INPUTS, CLASSES = 6, 5, 3
 NAMESPACES = {"numpy": Namespace, "torch": TorchNamespace}
@@ -162,9 +163,11 @@ def test_parts_of_one_array_are_added_as_it_lies_to_the_same_bits(shares: list[f
 )
 def test_only_rows_that_lie_one_behind_the_other_are_not_copied(order: tuple[int, ...], shared: bool) -> None:
     namespace = TorchNamespace()
-    stack = torch.arange(24.0).reshape(3, 2, 4)
+    stack = torch.arange(96.0).reshape(3, 4, 8)
     rows = namespace.rows_of([stack[index] for index in order])
     assert torch.equal(rows, torch.cat([stack[index] for index in order]))
     assert (rows.data_ptr() == stack[order[0]].data_ptr()) is shared
-    parts = [stack[:2, 0], stack[2:, 0]]
-    assert torch.equal(namespace.rows_of(parts), torch.cat(parts))
+    for parts in ([stack[:2, 0], stack[2:, 0]], [stack[0, 1:], stack[1]]):
+        rows = namespace.rows_of(parts)
+        assert torch.equal(rows, torch.cat(parts))
+        assert rows.data_ptr() % ALIGNMENT == 0

@@ -1,6 +1,7 @@
 """The rule of local steps: batch t mod E of the permutation of epoch t // E."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,3 +53,9 @@ def test_clients_seeds_and_epochs_differ() -> None:
 def test_a_draw_is_seeded_by_the_numbers_themselves_however_large(numbers: list[int]) -> None:
     expected = np.random.default_rng([int(Purpose.MASK), *numbers])
     assert generator(Purpose.MASK, *numbers).bytes(16) == expected.bytes(16)
+
+
+@pytest.mark.parametrize("wrong", [-1, np.int64(-1), 1.5, -(2**70)])
+def test_a_draw_refuses_what_is_no_natural_number(wrong) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        generator(Purpose.MASK, 3, wrong)
