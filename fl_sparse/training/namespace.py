@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,10 @@ class Namespace:
 
     xp: Any = np
     stack_bytes: int = 24 * 2**20
+
+    def forward_only(self) -> AbstractContextManager[Any]:
+        """Return a context in which no operation is noted for a pass backward: ours is written out."""
+        return nullcontext()
 
     def empty(self, shape: tuple[int, ...]) -> Any:
         """Return an uninitialised, aligned float32 array."""
@@ -161,6 +166,10 @@ class TorchNamespace(Namespace):
         if self.device.type != "cpu":
             # Of the total, not of what is free now: how a cohort is divided decides the last bits of its results.
             self.stack_bytes = torch.cuda.get_device_properties(self.device).total_memory // 4
+
+    def forward_only(self) -> AbstractContextManager[Any]:
+        """Return a context in which torch's own automatic differentiation is off, and costs nothing."""
+        return self.xp.inference_mode()  # type: ignore[no-any-return]
 
     def empty(self, shape: tuple[int, ...]) -> Any:
         """Return an uninitialised float32 tensor; torch aligns its own memory."""

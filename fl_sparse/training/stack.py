@@ -138,25 +138,26 @@ def train_stack(
     factored: dict[str, list[FactoredWeight]] = {name: [] for name in shared}
     for start in range(0, stack, part):
         some = slice(start, min(start + part, stack))
-        loss[some] = _train_part(
-            {name: values[some] for name, values in trained.items()},
-            {moment: {name: values[some] for name, values in held.items()} for moment, held in moments.items()},
-            StackedData.of(
-                features[some] if features.ndim == 3 else features,
-                labels[some] if labels.ndim == 2 else labels,
-                batches[some],
-                standardizer,
-            ),
-            [scale if np.ndim(scale) == 0 else scale[some] for scale in scales],
-            taken[some],
-            None if ordered is None else ordered.part(some),
-            None if absent is None else absent.part(some),
-            shared,
-            factored,
-            optimizer=optimizer,
-            spec=spec,
-            namespace=namespace,
-        )
+        with namespace.forward_only():
+            loss[some] = _train_part(
+                {name: values[some] for name, values in trained.items()},
+                {moment: {name: values[some] for name, values in held.items()} for moment, held in moments.items()},
+                StackedData.of(
+                    features[some] if features.ndim == 3 else features,
+                    labels[some] if labels.ndim == 2 else labels,
+                    batches[some],
+                    standardizer,
+                ),
+                [scale if np.ndim(scale) == 0 else scale[some] for scale in scales],
+                taken[some],
+                None if ordered is None else ordered.part(some),
+                None if absent is None else absent.part(some),
+                shared,
+                factored,
+                optimizer=optimizer,
+                spec=spec,
+                namespace=namespace,
+            )
     after = OptimizerState(taken + valid.any(axis=2).sum(axis=1), moments) if keep_state else None
     return TrainResult(trained | factored, loss, after)
 

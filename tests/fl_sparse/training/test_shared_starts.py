@@ -90,8 +90,10 @@ def test_a_factored_reply_is_a_reply_like_others(kind: str) -> None:
     shapes = {name: values.shape for name, values in START.items()}
     read = read_reply(content, round_number=1, subnet=0, shapes=shapes)
     assert is_factored(read)
-    lost = replace(factored.parameters["hidden.0.weight"], bound=np.nan)
-    lost.gradients[0] = np.nan
+    weight = factored.parameters["hidden.0.weight"]
+    gradients = np.array(weight.namespace.to_host(weight.gradients))
+    gradients[0] = np.nan
+    lost = replace(weight, gradients=weight.namespace.from_host(gradients), bound=np.nan)
     damaged = replace(factored, parameters={**factored.parameters, "hidden.0.weight": lost})
     with pytest.raises(ValueError, match=r"hidden\.0\.weight holds values that are not finite"):
         read_reply(content_of_reply(damaged), round_number=1, subnet=0, shapes=shapes)
