@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fl_sparse.error_feedback import Residual, add_update, encode_update
 from fl_sparse.exchange import TrainOrder, TrainReply, UpdateEncoding
 from fl_sparse.quantization import decode
-from fl_sparse.training.optimizers import OptimizerSpec
+from tests.fl_sparse.train_orders import order as train_order
 
 SHAPES = {"output.weight": (3, 5), "output.bias": (3,)}
 
@@ -20,22 +20,7 @@ def drawn(rng: np.random.Generator, size: float) -> dict[str, np.ndarray]:
 
 
 def order(received: dict[str, np.ndarray], number: int, update: UpdateEncoding) -> TrainOrder:
-    return TrainOrder(
-        round=number,
-        subnet=0,
-        parameters=received,
-        scales=(1.0,),
-        activation="relu",
-        normalization="none",
-        optimizer=OptimizerSpec("sgd", 0.1),
-        first_step=0,
-        local_steps=1,
-        batch_size=1,
-        seed=0,
-        standardizer=None,
-        expects_standardizer=False,
-        update=update,
-    )
+    return train_order(received, round=number, scales=(1.0,), local_steps=1, batch_size=1, update=update)
 
 
 def trained(received: dict[str, np.ndarray], update: dict[str, np.ndarray], number: int) -> TrainReply:
