@@ -8,6 +8,7 @@ from enum import IntEnum
 import numpy as np
 
 WORD = 2**32
+"""What NumPy's seeds are made of: numbers below this are one word each."""
 
 
 class Purpose(IntEnum):

@@ -14,7 +14,7 @@ count for some classes only, and whoever reads the array in Flower's message.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -143,24 +143,21 @@ class FactoredSum:
     def settle(self) -> None:
         """Copy the rows that wait to be multiplied, which are parts of whole stacks that they would keep in memory."""
         if self._gradients:
-            gradients = self._namespace.joined(self._gradients)
-            self._weigh(gradients)
-            self._gradients, self._inputs = [gradients], [self._namespace.joined(self._inputs)]
+            self._gradients, self._inputs = ([rows] for rows in self._waiting(self._namespace.joined))
             self._shares = [(1.0, self._rows)]
 
-    def _weigh(self, gradients: Any) -> None:
-        """Multiply the waiting gradients, copied into one array, by their clients' shares."""
+    def _waiting(self, join: Callable[[Sequence[Any]], Any]) -> tuple[Any, Any]:
+        """Return the waiting gradients, times their clients' shares, and inputs, each joined to one matrix."""
+        inputs = join(self._inputs)
+        if all(share == 1.0 for share, _ in self._shares):
+            return join(self._gradients), inputs
+        gradients = self._namespace.joined(self._gradients)
         shares, rows = zip(*self._shares, strict=True)
         by_row = np.repeat(np.array(shares, dtype=np.float32), rows)[:, None]
-        self._namespace.xp.multiply(gradients, self._namespace.from_host(by_row), out=gradients)
+        return self._namespace.xp.multiply(gradients, self._namespace.from_host(by_row), out=gradients), inputs
 
     def _multiply(self) -> None:
-        if all(share == 1.0 for share, _ in self._shares):
-            gradients = self._namespace.rows_of(self._gradients)
-        else:
-            gradients = self._namespace.joined(self._gradients)
-            self._weigh(gradients)
-        inputs = self._namespace.rows_of(self._inputs)
+        gradients, inputs = self._waiting(self._namespace.rows_of)
         if self._change is None:
             self._change = self._namespace.xp.matmul(gradients.T, inputs)
         else:

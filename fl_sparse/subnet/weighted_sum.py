@@ -95,14 +95,14 @@ class _Group:
             self._lone = self._lone[0].copy(), self._lone[1]
 
     @property
-    def is_lone(self) -> bool:
-        """Whether the mean is a single client's array."""
-        return self._total is None and self._lone is not None and self._factors is None
+    def lone(self) -> NDArray[np.float32] | None:
+        """The single client's array that is the mean, if there is only one."""
+        return self._lone[0] if self._lone is not None and self._total is None and self._factors is None else None
 
     def mean(self) -> NDArray[np.floating[Any]]:
         """Return the values' weighted mean; the sum is used up."""
-        if self._lone is not None and self.is_lone:
-            return self._lone[0]
+        if (lone := self.lone) is not None:
+            return lone
         if self._total is None and self._lone is None and self._factors is not None:
             factors, self._factors = self._factors, None
             return factors.mean()
@@ -182,7 +182,7 @@ class WeightedSum:
             return values
         groups = list(self._groups.values())
         if all(units is None for units in groups[0].holders.index):
-            shared = groups[0].is_lone
+            shared = groups[0].lone is not None
             return groups[0].mean().astype(np.float32, copy=shared)
         merged = values.copy()
         for group in groups:

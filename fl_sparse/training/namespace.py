@@ -313,7 +313,7 @@ def aligned_empty(shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[An
 
 
 def aligned(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return an array, or a copy of it, that lies row by row and starts at a multiple of `ALIGNMENT` bytes."""
+    """Return an array, or a copy of it, that `from_host` can share, row by row from a multiple of `ALIGNMENT` bytes."""
     if values.flags.c_contiguous and values.flags.writeable and not values.ctypes.data % ALIGNMENT:
         return values
     copy = aligned_empty(values.shape)
