@@ -13,18 +13,17 @@ from flwr.clientapp.typing import Mod
 from client.held_data import HeldData, held_data, training_rows
 from client.residual import keep_residual, kept_residual
 from fl_sparse import __version__
-from fl_sparse.closed_form import gram_of
+from fl_sparse.codec.error_feedback import encode_update
 from fl_sparse.data.client_rows import ClientRows
-from fl_sparse.error_feedback import encode_update
 from fl_sparse.errors import InputError
-from fl_sparse.evaluation import evaluate_table
-from fl_sparse.exchange import ClientDescription, EvaluationReply, TrainOrder
-from fl_sparse.features.moments import Standardizer
-from fl_sparse.federation import local_moments
-from fl_sparse.local_training import LocalData, train_locally
-from fl_sparse.mlp import MLPSpec
+from fl_sparse.features.statistics import Standardizer
+from fl_sparse.federation import local_statistics
+from fl_sparse.learn.array_ops import ArrayOps
+from fl_sparse.learn.closed_form import gram_of
+from fl_sparse.learn.evaluation import evaluate_table
+from fl_sparse.learn.local_training import LocalData, train_locally
+from fl_sparse.model.mlp import MLPSpec
 from fl_sparse.shard.size import training_bytes
-from fl_sparse.training.namespace import Namespace
 from fl_sparse.wire import (
     content_of_description,
     content_of_evaluation,
@@ -34,6 +33,7 @@ from fl_sparse.wire import (
     read_gram_question,
     read_order,
 )
+from fl_sparse.wire.exchange import ClientDescription, EvaluationReply, TrainOrder
 
 Answer = Callable[[Message, Context], RecordDict]
 STATE = "standardizer"
@@ -55,7 +55,7 @@ def _answers(answer: Answer) -> Callable[[Message, Context], Message]:
 
 @_answers
 def describe(message: Message, context: Context) -> RecordDict:
-    """Answer round 0's question: who this node is, how much it holds, and the moments of its features."""
+    """Answer round 0's question: who this node is, how much it holds, and the statistics of its features."""
     data = _held(context)
     rows, shard = data.rows.training, data.table.shard
     return content_of_description(
@@ -65,7 +65,7 @@ def describe(message: Message, context: Context) -> RecordDict:
             num_features=data.table.features.shape[-1],
             classes=data.table.classes,
             capacity=data.capacity,
-            moments=local_moments(data.table, rows),
+            statistics=local_statistics(data.table, rows),
             version=__version__,
             shard_bytes=None if shard is None else int(training_bytes(shard, ClientRows.of([rows]))[0]),
         )
@@ -79,7 +79,7 @@ def train(message: Message, context: Context) -> RecordDict:
     standardizer = _standardizer(order, context, data)
     features, labels = training_rows(data, standardizer)
     local = LocalData(features, labels, np.arange(len(labels)), data.partition_id, data.table.features.shape[0])
-    trained = train_locally([order], [local], Namespace())[0]
+    trained = train_locally([order], [local], ArrayOps())[0]
     reply, residual = encode_update(order, trained, kept_residual(context))
     keep_residual(context, residual)
     return content_of_reply(reply)

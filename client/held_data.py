@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fl_sparse.config import FIELDS, RunConfig, from_mapping
 from fl_sparse.errors import InputError
-from fl_sparse.features.moments import Standardizer
+from fl_sparse.features.statistics import Standardizer
 from fl_sparse.federation import FeatureTable, LocalRows, device_table, local_rows, training_table
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flwr.app import ConfigRecord, Context
 
-from fl_sparse.error_feedback import Residual
+from fl_sparse.codec.error_feedback import Residual
 from fl_sparse.wire import array_record, parameters_of
 
 VALUES, ROUND = "residual", "residual-round"

@@ -13,13 +13,13 @@ import numpy as np
 from rich.console import Console
 
 from experiments.recipes import find_recipe
-from fl_sparse.closed_form import accuracy, best_penalty, gram_of, nearest_mean, ridge
+from fl_sparse.atomic_file import write_whole
 from fl_sparse.config import RunConfig, from_mapping, to_mapping
-from fl_sparse.config_text import parse_override
+from fl_sparse.config.text import parse_override
 from fl_sparse.errors import InputError
-from fl_sparse.features import Standardizer, moments_of
+from fl_sparse.features import Standardizer, statistics_of
 from fl_sparse.federation import FeatureTable, held_out_tables, standardized, training_table
-from fl_sparse.whole_file import write_whole
+from fl_sparse.learn.closed_form import accuracy, best_penalty, gram_of, nearest_mean, ridge
 
 SUMMARY = "ridge regression and nearest class mean on a recipe's features"
 
@@ -61,7 +61,7 @@ def fit(config: RunConfig) -> dict[str, float]:
     rows = np.unique(training.parts.rows)
     table = FeatureTable(training.table.features[:, rows], training.table.labels[rows], training.table.classes)
     flat = table.features.reshape(-1, table.features.shape[-1])
-    standardizer = Standardizer.of(moments_of(flat)) if config.standardize else None
+    standardizer = Standardizer.of(statistics_of(flat)) if config.standardize else None
     features = standardized(table, standardizer)
     labels = np.tile(table.labels, table.features.shape[0])
     gram = gram_of(features, labels, len(table.classes))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fl_sparse.config import RunConfig, to_mapping
-from fl_sparse.config_text import toml_text
+from fl_sparse.config.text import toml_text
 from fl_sparse.errors import InputError
 from server.launch import Launch
 from server.network import CONNECTION, SuperLink, end_process_group, executable, own_superlink

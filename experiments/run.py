@@ -19,7 +19,7 @@ from rich.table import Table
 from experiments import ray_backend
 from experiments.recipes import describe_recipes, find_recipe
 from fl_sparse.config import RunConfig, from_mapping, to_mapping
-from fl_sparse.config_text import describe_keys, parse_override
+from fl_sparse.config.text import describe_keys, parse_override
 from fl_sparse.errors import InputError
 from fl_sparse.federation import check_data
 from server.launch import Launch
@@ -118,10 +118,10 @@ def start(backend: str, config: RunConfig, launch: Launch, path: Path, watcher: 
     if backend == "ray":
         return ray_backend.run(config, launch, path, watcher)
     from client.app import app, train
-    from fl_sparse.training.namespace import TorchNamespace
+    from fl_sparse.learn.array_ops import TorchOps
     from server.simulation import simulate
 
-    return simulate(config, launch, path, app, train, TorchNamespace(), watcher)
+    return simulate(config, launch, path, app, train, TorchOps(), watcher)
 
 
 def show(console: Console, config: RunConfig, summary: dict[str, Any], folder: RunFolder) -> None:

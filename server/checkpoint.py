@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from fl_sparse.atomic_file import write_whole
 from fl_sparse.errors import InputError
-from fl_sparse.exchange import Parameters
-from fl_sparse.features.moments import Standardizer
-from fl_sparse.whole_file import write_whole
+from fl_sparse.features.statistics import Standardizer
+from fl_sparse.wire.exchange import Parameters
 from server.client_accuracy import ClientAccuracy
-from strategies.kept_state import KeptState
+from strategies.state.optimizer_state import KeptState
 
 KEPT = 3
 WEIGHTS, STANDARDIZER, SERVER, CLIENTS, OPTIMIZER = "weights.", "standardizer.", "server.", "clients.", "optimizer."

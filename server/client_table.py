@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_sparse.atomic_file import write_whole
 from fl_sparse.data.partition_picture import partition_counts
 from fl_sparse.errors import InputError
-from fl_sparse.exchange import ClientDescription
 from fl_sparse.federation import HeldOut
-from fl_sparse.whole_file import write_whole
+from fl_sparse.wire.exchange import ClientDescription
 from server.population import Population
 
 Numbers = NDArray[np.int64]
@@ -85,8 +85,8 @@ def client_table(clients: Mapping[int, ClientDescription], tables: HeldOut | Non
         described = sorted(clients.values(), key=lambda client: client.partition_id)
         ids = np.array([client.partition_id for client in described], dtype=np.int64)
         examples = np.array([client.num_examples for client in described], dtype=np.int64)
-        # A client's moments are over all views of its training images: their n counts its vectors of features.
-        vectors = np.array([client.moments.n for client in described], dtype=np.int64)
+        # A client's statistics are over all views of its training images: their n counts its vectors of features.
+        vectors = np.array([client.statistics.n for client in described], dtype=np.int64)
         said = [client.shard_bytes for client in described if client.shard_bytes is not None]
         shard_bytes = np.array(said, dtype=np.int64) if len(said) == len(described) else None
     feature_bytes = vectors * first.num_features * FLOAT16_BYTES + examples * LABEL_BYTES

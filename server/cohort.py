@@ -8,32 +8,32 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_sparse.codec.error_feedback import Residual, encode_update
 from fl_sparse.config import RunConfig
 from fl_sparse.data.client_rows import ClientRows
-from fl_sparse.error_feedback import Residual, encode_update
-from fl_sparse.exchange import TrainOrder, TrainReply
-from fl_sparse.features.moments import Standardizer
-from fl_sparse.federation import TrainingTable, federation_moments, local_rows, standardized
-from fl_sparse.local_training import LocalData, train_in_turn
+from fl_sparse.features.statistics import Standardizer
+from fl_sparse.federation import TrainingTable, federation_statistics, local_rows, standardized
+from fl_sparse.learn.array_ops import ArrayOps
+from fl_sparse.learn.local_training import LocalData, train_in_turn
 from fl_sparse.shard.size import training_bytes
-from fl_sparse.training.namespace import Namespace
+from fl_sparse.wire.exchange import TrainOrder, TrainReply
 from server.population import Population
 
 
 class Cohort:
     """Callable for the in-process grid: orders and partition ids in, replies out, a part of the cohort at a time."""
 
-    def __init__(self, config: RunConfig, training: TrainingTable, namespace: Namespace) -> None:
+    def __init__(self, config: RunConfig, training: TrainingTable, ops: ArrayOps) -> None:
         self._config = config
         self._training = training
-        self._namespace = namespace
+        self._ops = ops
         self._standardizer: Standardizer | None = None
         # A device keeps its own; here they are one model a client that has trained under error feedback.
         self._residuals: dict[int, Residual] = {}
         self._parts = _training_parts(config, training)
 
     def population(self, nodes: range) -> Population:
-        """Return what all clients would answer to round 0's question; the moments are taken when they are asked for."""
+        """Return what all clients would answer to round 0's question; statistics are taken when asked for."""
         table = self._training.table
         return Population(
             nodes=nodes,
@@ -42,7 +42,7 @@ class Cohort:
             num_features=table.features.shape[2],
             classes=table.classes,
             capacity_of=self._config.capacity_of,
-            moments=lambda: federation_moments(table, self._parts),
+            statistics=lambda: federation_statistics(table, self._parts),
             shard_bytes=None if table.shard is None else training_bytes(table.shard, self._parts),
         )
 
@@ -51,7 +51,7 @@ class Cohort:
         if self._standardizer is None:
             # Frozen in round 0, it reaches every node with its first train message.
             self._standardizer = _standardizer(orders)
-        trained = train_in_turn(orders, [self._data(client) for client in clients], self._namespace)
+        trained = train_in_turn(orders, [self._data(client) for client in clients], self._ops)
         return map(self._encode, orders, clients, trained)
 
     def _encode(self, order: TrainOrder, client: int, trained: TrainReply) -> TrainReply:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_sparse.evaluation import Score, evaluate_table, mean_score
-from fl_sparse.exchange import Parameters
-from fl_sparse.features.moments import Standardizer
+from fl_sparse.features.statistics import Standardizer
 from fl_sparse.federation import FeatureTable, HeldOut, standardized
-from fl_sparse.mlp import MLPSpec
-from fl_sparse.own_models import models_of
-from fl_sparse.training.namespace import Namespace
+from fl_sparse.learn.array_ops import ArrayOps
+from fl_sparse.learn.evaluation import Score, evaluate_table, mean_score
+from fl_sparse.model.mlp import MLPSpec
+from fl_sparse.model.own_models import models_of
+from fl_sparse.wire.exchange import Parameters
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Examination:
 
     spec: MLPSpec
     sets: Mapping[str, tuple[NDArray[np.float32], NDArray[np.int64]]] = field(repr=False)
-    namespace: Namespace = field(default_factory=Namespace, repr=False)
+    ops: ArrayOps = field(default_factory=ArrayOps, repr=False)
 
     def __call__(self, parameters: Parameters) -> dict[str, Score]:
         """Score the model on each set; of several clients' own models, the mean over the clients."""
@@ -37,7 +37,7 @@ class Examination:
 
     @functools.cached_property
     def _inputs(self) -> Mapping[str, Any]:
-        return {name: self.namespace.from_host(features) for name, (features, _) in self.sets.items()}
+        return {name: self.ops.from_host(features) for name, (features, _) in self.sets.items()}
 
 
 def score_entries(scores: Mapping[str, Score]) -> dict[str, Any]:
@@ -49,12 +49,10 @@ def score_entries(scores: Mapping[str, Score]) -> dict[str, Any]:
     }
 
 
-def examination(
-    spec: MLPSpec, held_out: HeldOut, standardizer: Standardizer | None, namespace: Namespace
-) -> Examination:
+def examination(spec: MLPSpec, held_out: HeldOut, standardizer: Standardizer | None, ops: ArrayOps) -> Examination:
     """Return the server's examination."""
 
     def inputs(table: FeatureTable) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         return standardized(table, standardizer), table.labels
 
-    return Examination(spec, {"validation": inputs(held_out.validation), "test": inputs(held_out.test)}, namespace)
+    return Examination(spec, {"validation": inputs(held_out.validation), "test": inputs(held_out.test)}, ops)

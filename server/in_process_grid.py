@@ -10,8 +10,8 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
-from fl_sparse.exchange import TrainOrder, TrainReply
 from fl_sparse.wire import content_of_reply, copied, read_order
+from fl_sparse.wire.exchange import TrainOrder, TrainReply
 from server.flower_private import failed_reply, identify_process, number_message
 from server.population import Population
 

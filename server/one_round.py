@@ -11,15 +11,15 @@ from flwr.app import ConfigRecord, MetricRecord
 from flwr.serverapp import Grid
 
 from fl_sparse.config import RunConfig
-from fl_sparse.evaluation import Score
-from fl_sparse.exchange import Parameters
+from fl_sparse.learn.evaluation import Score
 from fl_sparse.wire import array_record, parameters_of
+from fl_sparse.wire.exchange import Parameters
 from server.client_accuracy import ClientAccuracy, by_client
 from server.client_table import ClientTable
 from server.evaluation import Examination, score_entries
 from server.records import RoundRecord
 from server.timed import Timed
-from strategies.submodel import SubmodelStrategy
+from strategies.round.strategy import SubmodelStrategy
 
 
 def play_round(

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse import __version__
-from fl_sparse.exchange import ClientDescription
-from fl_sparse.features.moments import Moments
+from fl_sparse.features.statistics import FeatureStatistics
 from fl_sparse.wire import content_of_description, wire_bytes
+from fl_sparse.wire.exchange import ClientDescription
 
 
 @dataclass(frozen=True, eq=False)
 class Population(Mapping[int, ClientDescription]):
-    """Node id -> description, made when it is asked for; its moments are left out, as `moments` has all of them.
+    """Node id -> description, made when it is asked for; its statistics are left out, as `statistics` has all of them.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ class Population(Mapping[int, ClientDescription]):
         Names of the classes.
     capacity_of
         Partition id -> capacity.
-    moments
-        Returns the moments of all clients' features, merged in the order of the partition ids.
+    statistics
+        Returns the statistics of all clients' features, merged in the order of the partition ids.
     shard_bytes
         What each client's training images weigh as a shard, int64 (M,); None if there are features alone.
     """
@@ -48,7 +48,7 @@ class Population(Mapping[int, ClientDescription]):
     num_features: int
     classes: tuple[str, ...]
     capacity_of: Callable[[int], float] = field(repr=False)
-    moments: Callable[[], Moments] = field(repr=False)
+    statistics: Callable[[], FeatureStatistics] = field(repr=False)
     shard_bytes: NDArray[np.int64] | None = field(default=None, repr=False)
 
     def __getitem__(self, node: int) -> ClientDescription:
@@ -56,7 +56,7 @@ class Population(Mapping[int, ClientDescription]):
             client = self.nodes.index(node)
         except ValueError:
             raise KeyError(node) from None
-        return self._description(client, self._no_moments)
+        return self._description(client, self._no_statistics)
 
     def __contains__(self, node: object) -> bool:
         return node in self.nodes
@@ -82,25 +82,25 @@ class Population(Mapping[int, ClientDescription]):
         return np.array(weights, dtype=np.int64)[kind.reshape(-1)]
 
     def _reply_bytes(self, client: int) -> int:
-        nothing = self._no_moments
-        own = Moments(int(self.sizes[client]) * self.views, nothing.mean, nothing.m2)
+        nothing = self._no_statistics
+        own = FeatureStatistics(int(self.sizes[client]) * self.views, nothing.mean, nothing.m2)
         return wire_bytes(content_of_description(self._description(client, own)))
 
-    def _description(self, client: int, moments: Moments) -> ClientDescription:
+    def _description(self, client: int, statistics: FeatureStatistics) -> ClientDescription:
         return ClientDescription(
             partition_id=client,
             num_examples=int(self.sizes[client]),
             num_features=self.num_features,
             classes=self.classes,
             capacity=self.capacity_of(client),
-            moments=moments,
+            statistics=statistics,
             version=__version__,
             shard_bytes=None if self.shard_bytes is None else int(self.shard_bytes[client]),
         )
 
     @functools.cached_property
-    def _no_moments(self) -> Moments:
-        return Moments(0, np.zeros(self.num_features), np.zeros(self.num_features))
+    def _no_statistics(self) -> FeatureStatistics:
+        return FeatureStatistics(0, np.zeros(self.num_features), np.zeros(self.num_features))
 
 
 def _bit_lengths(values: NDArray[np.int64]) -> NDArray[np.int64]:

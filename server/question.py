@@ -1,4 +1,4 @@
-"""Round 0: ask every node once who it is, and merge the moments of all features."""
+"""Round 0: ask every node once who it is, and merge the statistics of all features."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from flwr.serverapp import Grid
 from fl_sparse import __version__
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
-from fl_sparse.exchange import ClientDescription
-from fl_sparse.features.moments import Standardizer, merge
+from fl_sparse.features.statistics import Standardizer, merge
 from fl_sparse.wire import read_description, refusal_of, wire_bytes
+from fl_sparse.wire.exchange import ClientDescription
 from server.in_process_grid import InProcessGrid
 from server.population import Population
 
@@ -140,6 +140,6 @@ def _check_alike(clients: Sequence[ClientDescription]) -> None:
 def federation_standardizer(clients: Mapping[int, ClientDescription]) -> Standardizer:
     """Return the federation's exact mean and variance, merged in the order of the partition ids."""
     if isinstance(clients, Population):
-        return Standardizer.of(clients.moments())
+        return Standardizer.of(clients.statistics())
     described = sorted(clients.values(), key=lambda client: client.partition_id)
-    return Standardizer.of(merge([client.moments for client in described]))
+    return Standardizer.of(merge([client.statistics for client in described]))

@@ -14,14 +14,14 @@ import numpy as np
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from fl_sparse.closed_form import Gram, add, best_penalty, ridge_logits
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
-from fl_sparse.exchange import ClientDescription, Parameters
-from fl_sparse.features.moments import Standardizer
+from fl_sparse.features.statistics import Standardizer
 from fl_sparse.federation import HeldOut, standardized
+from fl_sparse.learn.closed_form import Gram, add, best_penalty, ridge_logits
 from fl_sparse.wire import content_of_gram_question, read_gram, wire_bytes
-from strategies.in_order import InOrder
+from fl_sparse.wire.exchange import ClientDescription, Parameters
+from strategies.round.in_order import InOrder
 
 log = logging.getLogger("fl_sparse.server")
 

@@ -16,11 +16,11 @@ from flwr.serverapp import Grid
 from fl_sparse.config import RunConfig
 from fl_sparse.data.partition_picture import draw_partition
 from fl_sparse.errors import InputError
-from fl_sparse.exchange import ClientDescription, Parameters
 from fl_sparse.federation import HeldOut
+from fl_sparse.learn.array_ops import ArrayOps
 from fl_sparse.memory import available_memory
-from fl_sparse.mlp import MLPSpec, init_parameters
-from fl_sparse.training.namespace import Namespace
+from fl_sparse.model.mlp import MLPSpec, init_parameters
+from fl_sparse.wire.exchange import ClientDescription, Parameters
 from server.accounting import cost_entries
 from server.checkpoint import Checkpoint, save_checkpoint
 from server.client_accuracy import ClientAccuracy, by_client, summary_entries
@@ -35,11 +35,11 @@ from server.records import RoundRecord, chosen_record, summarize
 from server.ridge_start import ridge_start
 from server.run_folder import RunFolder, rewrite_records, write_record, write_summary
 from server.stored_state import stored_state
-from strategies.deadline import check_deadline
-from strategies.memory import check_round_memory
+from strategies.clock.deadline import check_deadline
+from strategies.clock.virtual_clock import VirtualClock
 from strategies.registry import assignment_rule, effective, flower_strategy
-from strategies.residuals import check_error_feedback
-from strategies.virtual_clock import VirtualClock
+from strategies.round.memory import check_round_memory
+from strategies.state.residuals import check_error_feedback
 
 
 class Watcher(Protocol):
@@ -66,7 +66,7 @@ def run_rounds(
     open_folder: Callable[[], RunFolder],
     held_out: Callable[[int], HeldOut],
     watcher: Watcher,
-    namespace: Namespace | None = None,
+    ops: ArrayOps | None = None,
 ) -> dict[str, Any]:
     """Run the federation and return its summary.
 
@@ -82,7 +82,7 @@ def run_rounds(
         Number of clients -> the server's validation and test tables; called when the server evaluates.
     watcher
         Is told of progress.
-    namespace
+    ops
         What the server evaluates on; NumPy if None.
 
     Raises
@@ -117,7 +117,7 @@ def run_rounds(
     write_clients(folder.clients_file, clients)
     start = _start(folder, config, initial, answers)
     state = start.checkpoint
-    examine = examination(spec, tables, state.standardizer, namespace or Namespace()) if tables is not None else None
+    examine = examination(spec, tables, state.standardizer, ops or ArrayOps()) if tables is not None else None
     validation = None if examine is None else examine.sets["validation"]
     strategy = flower_strategy(
         config, rule, answers.clients, state.standardizer, state.moments, state.kept, validation=validation

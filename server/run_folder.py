@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fl_sparse.atomic_file import write_whole
 from fl_sparse.config import RunConfig, differing_keys, from_mapping, to_mapping
-from fl_sparse.config_text import toml_text
-from fl_sparse.config_values import shown
+from fl_sparse.config.text import toml_text
+from fl_sparse.config.values import shown
 from fl_sparse.errors import InputError
-from fl_sparse.whole_file import write_whole
 from server.environment import describe_environment
 from server.records import RoundRecord, from_json, to_json
 

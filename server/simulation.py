@@ -22,7 +22,7 @@ from fl_sparse.federation import (
     remember_training_table,
     training_table,
 )
-from fl_sparse.training.namespace import Namespace
+from fl_sparse.learn.array_ops import ArrayOps
 from server.cohort import Cohort
 from server.flower_private import trains_plainly
 from server.in_process_grid import InProcessGrid
@@ -39,7 +39,7 @@ def simulate(
     path: Path,
     client_app: ClientApp,
     train_handler: ClientAppCallable,
-    namespace: Namespace,
+    ops: ArrayOps,
     watcher: Watcher,
 ) -> dict[str, Any]:
     """Run a federation in this process and return its summary.
@@ -60,7 +60,7 @@ def simulate(
 
     if config.evaluate != "server":
         read.clear()
-    return simulate_table(config, training, held_out, launch, path, client_app, train_handler, namespace, watcher)
+    return simulate_table(config, training, held_out, launch, path, client_app, train_handler, ops, watcher)
 
 
 def simulate_table(
@@ -71,7 +71,7 @@ def simulate_table(
     path: Path,
     client_app: ClientApp,
     train_handler: ClientAppCallable,
-    namespace: Namespace,
+    ops: ArrayOps,
     watcher: Watcher,
 ) -> dict[str, Any]:
     """Run a federation of as many clients as a table of features has parts, wherever its features are from.
@@ -86,15 +86,15 @@ def simulate_table(
         Number of clients -> the server's validation and test tables; called when the server evaluates.
     launch, path
         Where the run writes.
-    client_app, train_handler, namespace, watcher
+    client_app, train_handler, ops, watcher
         As in `simulate`.
     """
     remember_training_table(config, training)  # for questions that the ClientApp answers
-    cohort = Cohort(config, training, namespace) if trains_plainly(client_app, train_handler) else None
+    cohort = Cohort(config, training, ops) if trains_plainly(client_app, train_handler) else None
     population = None if cohort is None else cohort.population
     grid = InProcessGrid(client_app, to_mapping(config), len(training.parts), cohort, population)
     with _older_objects_left_alone():
-        return run_rounds(grid, config, lambda: launch.open(config, path), held_out, watcher, namespace)
+        return run_rounds(grid, config, lambda: launch.open(config, path), held_out, watcher, ops)
 
 
 @contextlib.contextmanager

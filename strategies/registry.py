@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fl_sparse.config import RunConfig, default_of, to_mapping
-from fl_sparse.config_values import shown
+from fl_sparse.config.values import shown
 from fl_sparse.errors import InputError, nearest
-from fl_sparse.exchange import ClientDescription
-from fl_sparse.features.moments import Standardizer
-from strategies.alone import Alone, AloneStrategy
-from strategies.assignment import AssignmentRule
-from strategies.closed_form import ClassMean, ClosedForm, ClosedFormStrategy, Labelled, Ridge, one_round
-from strategies.fedavg import FedAvg
-from strategies.federated_dropout import FederatedDropout
-from strategies.fedprox import FedProx
-from strategies.fedrolex import FedRolex
-from strategies.fjord import FjORD
-from strategies.heterofl import HeteroFL
-from strategies.ist import IST
-from strategies.ist_capacity import ISTCapacity
-from strategies.kept_state import KeptState
-from strategies.server_optimizer import Moments, ServerOptimizer
-from strategies.submodel import SubmodelStrategy
+from fl_sparse.features.statistics import Standardizer
+from fl_sparse.wire.exchange import ClientDescription
+from strategies.methods.alone import Alone, AloneStrategy
+from strategies.methods.closed_form import ClassMean, ClosedForm, ClosedFormStrategy, Labelled, Ridge, one_round
+from strategies.methods.fedavg import FedAvg
+from strategies.methods.federated_dropout import FederatedDropout
+from strategies.methods.fedprox import FedProx
+from strategies.methods.fedrolex import FedRolex
+from strategies.methods.fjord import FjORD
+from strategies.methods.heterofl import HeteroFL
+from strategies.methods.ist import IST
+from strategies.methods.ist_capacity import ISTCapacity
+from strategies.round.groups import AssignmentRule
+from strategies.round.strategy import SubmodelStrategy
+from strategies.state.optimizer_state import KeptState
+from strategies.state.server_optimizer import Moments, ServerOptimizer
 
 STRATEGIES: Mapping[str, type[AssignmentRule]] = {
     "fedavg": FedAvg,

@@ -16,11 +16,11 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments.bench.peers import find_peers
+from experiments.bench.find_peers import find_peers
 from experiments.bench.results import SuiteResult, show, to_json
 from experiments.bench.settings import Settings
+from fl_sparse.atomic_file import write_whole
 from fl_sparse.errors import InputError, nearest
-from fl_sparse.whole_file import write_whole
 from server.environment import describe_environment
 from server.run_folder import check_new, next_name
 
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         )
     peers = find_peers(args.peer) if args.peers else {}
     if args.data_dir:
-        importlib.import_module("experiments.bench.startup").check_data_dir(args.data_dir)
+        importlib.import_module("experiments.bench.suites.startup").check_data_dir(args.data_dir)
     out = Path(args.out) if args.out else Path("runs") / next_name(Path("runs"), "bench")
     check_new(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings(out.absolute(), args.quick, args.device, args.data_dir, peers, told)
     results: list[SuiteResult] = []
     for name in suites:
-        results.append(importlib.import_module(f"experiments.bench.{name}").run(settings))
+        results.append(importlib.import_module(f"experiments.bench.suites.{name}").run(settings))
         # After each suite: what was measured is not lost if a later one fails.
         write_whole(out / "bench.json", (json.dumps(_document(settings, results), indent=1) + "\n").encode())
         show(console, results[-1], judged=not args.quick)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from client.app import app, train
-from experiments.benchmarks.peers.job import Job, data
+from experiments.bench.peers.job import Job, data
 from fl_sparse.config import RunConfig, from_mapping
 from fl_sparse.data.client_rows import ClientRows
 from fl_sparse.federation import FeatureTable, HeldOut, TrainingTable
-from fl_sparse.training.namespace import Namespace
+from fl_sparse.learn.array_ops import ArrayOps
 from server.launch import Launch
 from server.records import RoundRecord
 from server.simulation import simulate_table
@@ -95,7 +95,7 @@ def class_names(count: int) -> tuple[str, ...]:
     return tuple(f"class {number}" for number in range(count))
 
 
-def run_job(config: RunConfig, training: TrainingTable, namespace: Namespace, folder: Path, watcher: Observed) -> None:
+def run_job(config: RunConfig, training: TrainingTable, ops: ArrayOps, folder: Path, watcher: Observed) -> None:
     """Run the rounds in this process, as ``experiments run`` does, and write the run's folder.
 
     Raises
@@ -103,7 +103,7 @@ def run_job(config: RunConfig, training: TrainingTable, namespace: Namespace, fo
     RuntimeError
         If a reply was refused: what is timed then is no round.
     """
-    simulate_table(config, training, _no_images, Launch(), folder, app, train, namespace, watcher)
+    simulate_table(config, training, _no_images, Launch(), folder, app, train, ops, watcher)
     for record in watcher.records:
         if record.refused:
             raise RuntimeError(f"round {record.round} of {config.strategy}: {record.reasons[0]}")

@@ -15,7 +15,7 @@ STARTED = time.perf_counter()
 from client.app import app, train  # noqa: E402 - imports are what is timed first
 from experiments.recipes import find_recipe  # noqa: E402
 from fl_sparse.config import from_mapping  # noqa: E402
-from fl_sparse.training.namespace import TorchNamespace  # noqa: E402
+from fl_sparse.learn.array_ops import TorchOps  # noqa: E402
 from server.launch import Launch  # noqa: E402
 from server.records import RoundRecord  # noqa: E402
 from server.simulation import simulate  # noqa: E402
@@ -41,11 +41,11 @@ class FirstRound:
 def main() -> None:
     """Run one round and report."""
     recipe, overrides, out = sys.argv[1:]
-    namespace, watched = TorchNamespace(), FirstRound()
+    ops, watched = TorchOps(), FirstRound()
     imported = time.perf_counter()
     _, values = find_recipe(recipe)
     config = from_mapping({**values, **json.loads(overrides), "num-server-rounds": 1}, source=recipe)
-    simulate(config, Launch(), Path(out), app, train, namespace, watched)
+    simulate(config, Launch(), Path(out), app, train, ops, watched)
     report = {"imports": imported - STARTED, "until_first_round": watched.reached - imported, "notes": watched.notes}
     print(json.dumps(report))
 

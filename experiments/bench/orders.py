@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fl_sparse.config import RunConfig
-from fl_sparse.exchange import TrainOrder
-from fl_sparse.mlp import MLPSpec, init_parameters
-from fl_sparse.subnet import extract, subnet_scales
-from strategies.assignment import Placement
-from strategies.ist import draw_subnets
-from strategies.orders import train_order
+from fl_sparse.model.mlp import MLPSpec, init_parameters
+from fl_sparse.part import extract, subnet_scales
+from fl_sparse.wire.exchange import TrainOrder
+from strategies.methods.ist import draw_subnets
+from strategies.round.groups import Placement
+from strategies.round.orders import train_order
 
 
 def subnet_order(spec: MLPSpec, count: int, round_number: int, *, expects_standardizer: bool) -> TrainOrder:

@@ -14,10 +14,10 @@ import numpy as np
 
 from experiments.bench.child import peak_bytes, resident_bytes
 from experiments.bench.federation import Observed, class_names, job_config, run_job
-from experiments.benchmarks.peers.job import Job
+from experiments.bench.peers.job import Job
 from fl_sparse.data.partition import partition
 from fl_sparse.federation import FeatureTable, TrainingTable
-from fl_sparse.training.namespace import TorchNamespace
+from fl_sparse.learn.array_ops import TorchOps
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     job = Job(args.clients, args.examples, args.per_round, features=args.features, hidden=args.hidden)
-    namespace = TorchNamespace(args.device)
+    ops = TorchOps(args.device)
     rng = np.random.default_rng(job.seed)
     features = rng.standard_normal((1, args.rows, job.features), dtype=np.float32)
     labels = rng.integers(job.classes, size=args.rows)
@@ -39,7 +39,7 @@ def main() -> None:
     resident: list[int] = []
     watched = Observed(after=lambda: resident.append(resident_bytes()))
     with tempfile.TemporaryDirectory() as folder:
-        run_job(job_config(job, args.rounds), training, namespace, Path(folder) / "run", watched)
+        run_job(job_config(job, args.rounds), training, ops, Path(folder) / "run", watched)
     report = {
         "before_round_1": watched.first - watched.rounds[0],
         "rounds": watched.rounds,

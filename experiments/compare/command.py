@@ -35,11 +35,11 @@ from experiments.compare.tables import cell_rows, line_rows, write_csv
 from experiments.compare.tuning import choose
 from experiments.recipes import describe_recipes
 from experiments.report.command import write_report
+from fl_sparse.atomic_file import write_whole
 from fl_sparse.config import FIELDS
-from fl_sparse.config_text import parse_override
+from fl_sparse.config.text import parse_override
 from fl_sparse.errors import InputError
 from fl_sparse.federation import check_data
-from fl_sparse.whole_file import write_whole
 from server.environment import describe_environment
 from strategies.registry import assignment_rule
 

@@ -96,13 +96,13 @@ def _attempt(values: dict[str, Any], path: Path) -> tuple[dict[str, Any] | None,
 
 def _run(config: RunConfig, path: Path) -> dict[str, Any]:
     from client.app import app, train
-    from fl_sparse.training.namespace import TorchNamespace
+    from fl_sparse.learn.array_ops import TorchOps
     from server.simulation import simulate
 
     cut_off = RunFolder(path).config_file.exists()
     launch = Launch(resume=str(path)) if cut_off else Launch(out=str(path.parent), name=path.name)
     launch.check(config, path.name)
-    return simulate(config, launch, path, app, train, TorchNamespace(), _Silent())
+    return simulate(config, launch, path, app, train, TorchOps(), _Silent())
 
 
 class _Silent:

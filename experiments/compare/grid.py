@@ -13,8 +13,8 @@ from typing import Any
 
 from experiments.recipes import find_recipe
 from fl_sparse.config import FIELDS, RunConfig, defaults, from_mapping, to_mapping
-from fl_sparse.config_text import parse_value, toml_scalar
-from fl_sparse.config_values import Scalar
+from fl_sparse.config.text import parse_value, toml_scalar
+from fl_sparse.config.values import Scalar
 from fl_sparse.errors import KEYS_LIST, InputError, nearest
 
 

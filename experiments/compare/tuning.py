@@ -12,7 +12,7 @@ from pathlib import Path
 from experiments.compare.execute import Outcome, Told, run_cells
 from experiments.compare.grid import Axis, Cell, Line, trials
 from experiments.compare.tables import cell_rows, write_csv
-from fl_sparse.config_values import Scalar
+from fl_sparse.config.values import Scalar
 
 Chosen = Mapping[Line, tuple[tuple[str, Scalar], ...]]
 """A line's tuned keys with their chosen values; a line of which no trial could be evaluated is left out."""

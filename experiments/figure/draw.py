@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.figure.points import Point
 from experiments.report.pareto import front
-from fl_sparse.whole_file import whole_file
+from fl_sparse.atomic_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

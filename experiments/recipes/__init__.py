@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fl_sparse.config_text import read_recipe
+from fl_sparse.config.text import read_recipe
 from fl_sparse.errors import KEYS_LIST, InputError, nearest
 
 FOLDER = Path(__file__).parent

@@ -16,8 +16,8 @@ from experiments.report.comparison_files import holds_comparison, loose_runs, re
 from experiments.report.evidence import Evidence, gather
 from experiments.report.page import make_report, render
 from experiments.report.run_files import holds_run, read_run
+from fl_sparse.atomic_file import write_whole
 from fl_sparse.errors import InputError
-from fl_sparse.whole_file import write_whole
 
 SUMMARY = "make an HTML report of runs and comparisons"
 NAME = "report.html"

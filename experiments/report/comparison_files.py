@@ -14,7 +14,7 @@ from experiments.compare.grid import Axis, Cell, Line
 from experiments.report.evidence import Evidence, Fate, Problem, Trial, Tuning, gather
 from experiments.report.run_files import holds_run, read_run
 from fl_sparse.config import FIELDS, from_mapping
-from fl_sparse.config_values import Scalar
+from fl_sparse.config.values import Scalar
 from fl_sparse.errors import InputError
 
 Row = dict[str, str]

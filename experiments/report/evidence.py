@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from fl_sparse.config_values import Scalar
+from fl_sparse.config.values import Scalar
 from server.client_table import ClientTable
 from server.records import RoundRecord
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.report.evidence import Problem, Run
 from fl_sparse.config import FIELDS
-from fl_sparse.config_values import Scalar
+from fl_sparse.config.values import Scalar
 
 
 @dataclass(frozen=True)

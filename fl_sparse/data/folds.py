@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from fl_sparse.data.images import ImageSet, Pixels
 from fl_sparse.data.in_memory import SelectedImages
-from fl_sparse.draws import Purpose, generator
 from fl_sparse.errors import InputError
+from fl_sparse.rng import Purpose, generator
 
 
 @dataclass(frozen=True, eq=False)

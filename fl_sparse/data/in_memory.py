@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fl_sparse.data.images import ImageSet, Pixels
 from fl_sparse.data.stratified import stratified_split
-from fl_sparse.draws import Purpose, generator
+from fl_sparse.rng import Purpose, generator
 
 
 @dataclass(frozen=True, eq=False)

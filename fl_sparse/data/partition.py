@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from fl_sparse.data.class_deal import deal_classes
 from fl_sparse.data.client_rows import ClientRows
-from fl_sparse.draws import Purpose, generator
 from fl_sparse.errors import InputError, nearest
+from fl_sparse.rng import Purpose, generator
 
 if TYPE_CHECKING:
     from flwr_datasets.partitioner import Partitioner

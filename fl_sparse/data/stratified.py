@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_sparse.draws import Purpose, generator
 from fl_sparse.errors import InputError
+from fl_sparse.rng import Purpose, generator
 
 Rows = NDArray[np.int64]
 

@@ -6,9 +6,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from fl_sparse.atomic_file import whole_file
 from fl_sparse.encoder.header import EncoderHeader, to_metadata
 from fl_sparse.errors import InputError
-from fl_sparse.whole_file import whole_file
 
 
 def save_encoder(path: Path, model: nn.Module, header: EncoderHeader, *, dtype: torch.dtype = torch.float16) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fl_sparse.atomic_file import whole_file
 from fl_sparse.features.pooled import Features
 from fl_sparse.threads import in_threads
-from fl_sparse.whole_file import whole_file
 
 log = logging.getLogger("fl_sparse.features")
 

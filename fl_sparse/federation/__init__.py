@@ -2,8 +2,8 @@
 
 from fl_sparse.federation.checks import check_data
 from fl_sparse.federation.device import device_table
-from fl_sparse.federation.local import LocalRows, local_moments, local_rows, standardized
-from fl_sparse.federation.moments import federation_moments
+from fl_sparse.federation.local import LocalRows, local_rows, local_statistics, standardized
+from fl_sparse.federation.statistics import federation_statistics
 from fl_sparse.federation.store import store_folder
 from fl_sparse.federation.tables import (
     FeatureTable,
@@ -24,10 +24,10 @@ __all__ = [
     "TrainingTable",
     "check_data",
     "device_table",
-    "federation_moments",
+    "federation_statistics",
     "held_out_tables",
     "holdings",
-    "local_moments",
+    "local_statistics",
     "local_rows",
     "remember_training_table",
     "standardized",

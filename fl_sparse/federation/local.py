@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fl_sparse.config import RunConfig
 from fl_sparse.data.stratified import validation_split
 from fl_sparse.errors import InputError
-from fl_sparse.features.moments import Moments, Standardizer, moments_of
+from fl_sparse.features.statistics import FeatureStatistics, Standardizer, statistics_of
 from fl_sparse.federation.tables import FeatureTable
 
 
@@ -38,11 +38,11 @@ def local_rows(config: RunConfig, table: FeatureTable, rows: NDArray[np.int64], 
     return LocalRows(rows[training], rows[held_out])
 
 
-def local_moments(table: FeatureTable, rows: NDArray[np.int64]) -> Moments:
-    """Return the moments of a client's features over all views, in float64."""
+def local_statistics(table: FeatureTable, rows: NDArray[np.int64]) -> FeatureStatistics:
+    """Return the statistics of a client's features over all views, in float64."""
     views, images, width = table.features.shape
     places = (np.arange(views)[:, None] * images + rows).reshape(-1)
-    return moments_of(table.features.reshape(views * images, width), places)
+    return statistics_of(table.features.reshape(views * images, width), places)
 
 
 def standardized(table: FeatureTable, standardizer: Standardizer | None) -> NDArray[np.float32]:

@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_sparse.draws import Purpose, generator
 from fl_sparse.errors import InputError
 from fl_sparse.masks.rules import DRAWN, random
 from fl_sparse.masks.spec import MaskSpec, kept_count
+from fl_sparse.rng import Purpose, generator
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from fl_sparse.draws import Purpose, generator
 from fl_sparse.encoder.load import place_weights
 from fl_sparse.patches import patchify
 from fl_sparse.pretraining.autoencoder import MaskedAutoencoder
@@ -24,6 +23,7 @@ from fl_sparse.pretraining.beginning import STATE_FILE, earlier_progress
 from fl_sparse.pretraining.crops import PixelSource, cropped_batch
 from fl_sparse.pretraining.recipe import Recipe
 from fl_sparse.pretraining.state import Progress, build_optimizer, load_state, restore, save_state
+from fl_sparse.rng import Purpose, generator
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fl_sparse.draws import Purpose, generator
 from fl_sparse.patches import grid, patchify, unpatchify
 from fl_sparse.pretraining.autoencoder import TARGET_EPSILON, MaskedAutoencoder, gather_patches
 from fl_sparse.pretraining.crops import PixelSource
 from fl_sparse.pretraining.recipe import Recipe
+from fl_sparse.rng import Purpose, generator
 
 GREY = 128
 SHOWN = 8

@@ -13,10 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from fl_sparse.atomic_file import whole_file
 from fl_sparse.errors import InputError
 from fl_sparse.pretraining.autoencoder import MaskedAutoencoder
 from fl_sparse.pretraining.recipe import Recipe
-from fl_sparse.whole_file import whole_file
 
 FORMAT = "fl-sparse pretraining 1"
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")

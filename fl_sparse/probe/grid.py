@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from fl_sparse.data.images import ImageSet
 from fl_sparse.data.stratified import validation_split
-from fl_sparse.draws import Purpose, generator
 from fl_sparse.encoder.spec import EncoderSpec
 from fl_sparse.encoder.visible import Encoder
 from fl_sparse.errors import InputError
@@ -18,6 +17,7 @@ from fl_sparse.features.pooled import POOLINGS, pool
 from fl_sparse.masks.spec import MaskSpec
 from fl_sparse.probe.measurement import READOUTS, Labelled, Measurement, measure
 from fl_sparse.probe.pixels import pixel_features
+from fl_sparse.rng import Purpose, generator
 from fl_sparse.shard.build import build_shard
 from fl_sparse.shard.image_shard import ImageShard
 

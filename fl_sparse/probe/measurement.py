@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fl_sparse.features.moments import Standardizer, moments_of
+from fl_sparse.features.statistics import Standardizer, statistics_of
 from fl_sparse.probe.linear import (
     LOGISTIC_PENALTIES,
     RIDGE_PENALTIES,
@@ -76,7 +76,7 @@ def measure(
     device
         PyTorch device.
     """
-    standardize = Standardizer.of(moments_of(train.features))
+    standardize = Standardizer.of(statistics_of(train.features))
     x, x_test = (torch.from_numpy(standardize(part.features)).to(device) for part in (train, test))
     y, y_test = (torch.from_numpy(part.labels).to(device) for part in (train, test))
     results = {}

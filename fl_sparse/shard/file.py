@@ -12,7 +12,7 @@ from fl_sparse.errors import InputError
 from fl_sparse.masks.draw import SPLITS
 from fl_sparse.masks.spec import MaskSpec
 from fl_sparse.shard.image_shard import ImageShard, ShardHeader, index_type, shard_digest, stored_tensors
-from fl_sparse.shard.tensor_file import map_tensors, write_tensors
+from fl_sparse.tensor_file import map_tensors, write_tensors
 
 # The one metadata key, with the version of the format.
 _KEY = "fl-sparse-shard-1"

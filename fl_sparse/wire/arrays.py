@@ -12,7 +12,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from flwr.common.constant import SType
 from numpy.typing import NDArray
 
-from fl_sparse.factored import FactoredWeight
+from fl_sparse.part.factored import FactoredWeight
 from fl_sparse.wire.flower_private import filled
 
 SMALL = 4096

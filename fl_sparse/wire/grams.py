@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from flwr.app import ConfigRecord, RecordDict
 
-from fl_sparse.closed_form import Gram
-from fl_sparse.features.moments import Standardizer
+from fl_sparse.features.statistics import Standardizer
+from fl_sparse.learn.closed_form import Gram
 from fl_sparse.wire.arrays import array_record, parameters_of
 from fl_sparse.wire.messages import ARRAYS, CONFIG, refusal_of, standardizer_of, standardizer_values
 

@@ -2,7 +2,7 @@
 
 A train message carries exactly one ``ArrayRecord`` (weights) and one ``ConfigRecord``, as Flower's mods expect. Index
 sets stay on the server: a client needs weights, scales and hyperparameters only. A reply's one ``ArrayRecord`` holds
-the trained weights, or, where the order asks for it, their encoded difference (`fl_sparse.quantization`). Under
+the trained weights, or, where the order asks for it, their encoded difference (`fl_sparse.codec.quantization`). Under
 ``optimizer-state = kept`` the records hold the optimiser's moments beside the weights: mods that take all of a record
 for weights, such as clipping, do not go with it.
 """
@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from fl_sparse.exchange import ClientDescription, EvaluationReply, TrainOrder, TrainReply, UpdateEncoding
-from fl_sparse.features.moments import Moments, Standardizer
-from fl_sparse.quantization import Layout, decode, layout
-from fl_sparse.training.optimizers import OptimizerSpec
+from fl_sparse.codec.quantization import Layout, decode, layout
+from fl_sparse.features.statistics import FeatureStatistics, Standardizer
+from fl_sparse.learn.optimizers import OptimizerSpec
 from fl_sparse.wire.arrays import array_record, finite, held_values, parameters_of, record_of
+from fl_sparse.wire.exchange import ClientDescription, EvaluationReply, TrainOrder, TrainReply, UpdateEncoding
 from fl_sparse.wire.flower_private import filled
 from fl_sparse.wire.held_classes import CLASSES, held_classes
 from fl_sparse.wire.moments import moment_shapes, split_moments, with_moments
@@ -39,9 +39,9 @@ def content_of_description(description: ClientDescription) -> RecordDict:
         "num-features": description.num_features,
         "classes": list(description.classes),
         "capacity": description.capacity,
-        "moments-n": description.moments.n,
-        "moments-mean": _float64_bytes(description.moments.mean),
-        "moments-m2": _float64_bytes(description.moments.m2),
+        "moments-n": description.statistics.n,
+        "moments-mean": _float64_bytes(description.statistics.mean),
+        "moments-m2": _float64_bytes(description.statistics.m2),
         "version": description.version,
     }
     if description.shard_bytes is not None:
@@ -62,7 +62,7 @@ def read_description(content: RecordDict) -> ClientDescription:
         raise ValueError("the description carries no record 'config'")
     try:
         features = int(config["num-features"])  # type: ignore[arg-type]
-        moments = Moments(
+        statistics = FeatureStatistics(
             n=int(config["moments-n"]),  # type: ignore[arg-type]
             mean=np.frombuffer(config["moments-mean"], dtype="<f8"),  # type: ignore[arg-type]
             m2=np.frombuffer(config["moments-m2"], dtype="<f8"),  # type: ignore[arg-type]
@@ -73,7 +73,7 @@ def read_description(content: RecordDict) -> ClientDescription:
             num_features=features,
             classes=tuple(str(name) for name in config["classes"]),  # type: ignore[union-attr]
             capacity=float(config["capacity"]),  # type: ignore[arg-type]
-            moments=moments,
+            statistics=statistics,
             version=str(config["version"]),
             shard_bytes=int(config["shard-bytes"]) if "shard-bytes" in config else None,  # type: ignore[arg-type]
         )
@@ -85,9 +85,9 @@ def read_description(content: RecordDict) -> ClientDescription:
         raise ValueError(f"partition-id = {described.partition_id} or capacity = {described.capacity} is out of range")
     if (described.shard_bytes or 0) < 0:
         raise ValueError(f"shard-bytes = {described.shard_bytes}; expected 0 or more")
-    if moments.mean.shape != (features,) or moments.m2.shape != (features,):
-        raise ValueError(f"the moments are of {moments.mean.size} features; expected {features}")
-    if not (np.isfinite(moments.mean).all() and np.isfinite(moments.m2).all()):
+    if statistics.mean.shape != (features,) or statistics.m2.shape != (features,):
+        raise ValueError(f"the moments are of {statistics.mean.size} features; expected {features}")
+    if not (np.isfinite(statistics.mean).all() and np.isfinite(statistics.m2).all()):
         raise ValueError("the moments are not finite")
     return described
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fl_sparse.exchange import OptimizerMoments, Parameters
-from fl_sparse.mlp import SKIP_NAMES
+from fl_sparse.model.mlp import SKIP_NAMES
+from fl_sparse.wire.exchange import OptimizerMoments, Parameters
 
 PREFIX = "moment."
 

@@ -10,7 +10,7 @@ import functools
 
 from flwr.app import ConfigRecord
 
-from fl_sparse.exchange import TrainOrder
+from fl_sparse.wire.exchange import TrainOrder
 from fl_sparse.wire.flower_private import filled
 
 

@@ -12,7 +12,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from flwr.common.constant import FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE as CHUNK
 from numpy.typing import NDArray
 
-from fl_sparse.factored import FactoredWeight
+from fl_sparse.part.factored import FactoredWeight
 from fl_sparse.wire.arrays import LazyArray
 
 ID = "0" * 64

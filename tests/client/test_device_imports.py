@@ -19,9 +19,9 @@ import numpy as np
 from flwr.app import Context, Message, RecordDict
 from client.app import app
 from fl_sparse.config import RunConfig, from_mapping, to_mapping
-from fl_sparse.exchange import TrainOrder
-from fl_sparse.mlp import MLPSpec, init_parameters
-from fl_sparse.training.optimizers import OptimizerSpec
+from fl_sparse.wire.exchange import TrainOrder
+from fl_sparse.model.mlp import MLPSpec, init_parameters
+from fl_sparse.learn.optimizers import OptimizerSpec
 from fl_sparse.wire import content_of_order
 from server.flower_private import identify_process, number_message
 

@@ -5,13 +5,13 @@ import pytest
 
 from experiments.recipes import find_recipe
 from fl_sparse.config import RunConfig, from_mapping
-from fl_sparse.exchange import ClientDescription
-from fl_sparse.features.moments import Moments
-from fl_sparse.mlp import MLPSpec, init_parameters
+from fl_sparse.features.statistics import FeatureStatistics
+from fl_sparse.model.mlp import MLPSpec, init_parameters
 from fl_sparse.wire import read_order, wire_bytes
+from fl_sparse.wire.exchange import ClientDescription
 from server.flower_private import identify_process
 from strategies.registry import assignment_rule
-from strategies.submodel import SubmodelStrategy
+from strategies.round.strategy import SubmodelStrategy
 from tests.strategies.cohort_of_five import FIRST_NODE, ask
 
 FEATURES, CLASSES = 384, 10
@@ -24,7 +24,7 @@ def recipe(name: str) -> RunConfig:
 def orders(config: RunConfig):
     """Return what each client is sent in round 1: parameter shapes and bytes."""
     identify_process(1, 1)
-    nothing = Moments(1, np.zeros(FEATURES), np.zeros(FEATURES))
+    nothing = FeatureStatistics(1, np.zeros(FEATURES), np.zeros(FEATURES))
     classes = tuple(map(str, range(CLASSES)))
     clients = {
         FIRST_NODE + k: ClientDescription(k, 100, FEATURES, classes, 1.0, nothing, "")

@@ -10,10 +10,10 @@ import pytest
 
 from experiments.__main__ import main
 from experiments.bench.command import SUITES
-from experiments.bench.encode import forward_flops
-from experiments.bench.peers import find_peers, time_peers
+from experiments.bench.find_peers import find_peers, time_peers
 from experiments.bench.results import Comparison
 from experiments.bench.settings import Settings
+from experiments.bench.suites.encode import forward_flops
 from experiments.bench.timing import Timing, interleaved, ratio
 from fl_sparse.encoder.load import build_model
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from fl_sparse.exchange import TrainOrder
-from fl_sparse.training import OptimizerSpec
+from fl_sparse.learn import OptimizerSpec
+from fl_sparse.wire.exchange import TrainOrder
 
 
 def order(parameters: Mapping[str, np.ndarray], **changes: object) -> TrainOrder:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from fl_sparse.mlp import MLPSpec, init_parameters
+from fl_sparse.model.mlp import MLPSpec, init_parameters
 from server.network import SuperLink, end_process_group, executable, free_port
 from server.run_folder import read_config
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
-from fl_sparse.config_text import parse_override, toml_text
+from fl_sparse.config.text import parse_override, toml_text
 from server.network import own_superlink
 from tests.integration.flower_processes import flwr_run, movement_error, supernode
 

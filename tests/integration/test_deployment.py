@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from fl_sparse.__main__ import main
-from fl_sparse.config_text import toml_text
+from fl_sparse.config.text import toml_text
 from fl_sparse.data.sources import load_images
 from server.network import SuperLink, own_superlink
 from tests.integration.flower_processes import ROOT, flwr_run, supernode

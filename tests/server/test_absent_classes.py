@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from client.app import client_app, train
 from fl_sparse.config import RunConfig
-from fl_sparse.training import Namespace, TorchNamespace
+from fl_sparse.learn import ArrayOps, TorchOps
 from server.launch import Launch
 from server.progress import PlainWatcher
 from server.simulation import simulate
@@ -34,10 +34,10 @@ HETEROFL = {"strategy": "heterofl", "capacities": "1,0.8,0.6,0.4"}
 """One client of a kind: its stack is of one subnet on both paths, and rounding cannot differ."""
 
 
-def run(config: RunConfig, out: Path, mods: list | None = None, namespace: Namespace | None = None) -> dict:
+def run(config: RunConfig, out: Path, mods: list | None = None, ops: ArrayOps | None = None) -> dict:
     """Run in this process and return the model; without mods the cohort is trained at once."""
     made = client_app(mods)
-    simulate(config, Launch(str(out)), out, made, train, namespace or Namespace(), PlainWatcher(io.StringIO()))
+    simulate(config, Launch(str(out)), out, made, train, ops or ArrayOps(), PlainWatcher(io.StringIO()))
     return load_file(out / "model.safetensors")
 
 
@@ -73,7 +73,7 @@ def test_the_cohort_and_the_client_app_agree(more: dict, tiny_encoder: str, tmp_
 
 def test_both_namespaces_and_stacks_of_many_agree(tiny_encoder: str, tmp_path: Path) -> None:
     config = RunConfig(encoder=tiny_encoder, strategy="fedavg", absent_classes="masked", **SMALL)
-    one, other = run(config, tmp_path / "numpy"), run(config, tmp_path / "torch", namespace=TorchNamespace())
+    one, other = run(config, tmp_path / "numpy"), run(config, tmp_path / "torch", ops=TorchOps())
     for key, values in one.items():
         np.testing.assert_allclose(values, other[key], rtol=0, atol=1e-4 * np.abs(values).max(), err_msg=key)
 

@@ -16,8 +16,8 @@ from client.app import app
 from experiments.__main__ import main
 from fl_sparse.config import RunConfig, to_mapping
 from fl_sparse.federation import training_table
+from fl_sparse.learn.array_ops import ArrayOps
 from fl_sparse.shard.image_shard import stored_tensors
-from fl_sparse.training.namespace import Namespace
 from server.accounting import crossover_round
 from server.client_table import client_table, read_clients
 from server.cohort import Cohort
@@ -103,7 +103,7 @@ def test_a_resumed_run_gives_the_same_summary(evaluate: str, tiny_encoder: str, 
 def test_nodes_asked_one_by_one_say_what_the_population_does(evaluate: str, tiny_encoder: str) -> None:
     config = RunConfig(encoder=tiny_encoder, num_clients=3, evaluate=evaluate, mask_schedule="resampled", mask_views=2)
     made = training_table(config, 3)
-    everyone = Cohort(config, made, Namespace()).population
+    everyone = Cohort(config, made, ArrayOps()).population
     at_once, one_by_one = (
         client_table(ask_nodes(grid, list(grid.get_node_ids()), timeout=1.0).clients, None)
         for grid in (

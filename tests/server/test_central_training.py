@@ -11,10 +11,10 @@ from safetensors.numpy import load_file
 
 from experiments.__main__ import main
 from fl_sparse.config import from_mapping
-from fl_sparse.config_text import parse_override
-from fl_sparse.draws import Purpose
+from fl_sparse.config.text import parse_override
 from fl_sparse.federation import training_table
-from fl_sparse.mlp import MLPSpec, init_parameters
+from fl_sparse.model.mlp import MLPSpec, init_parameters
+from fl_sparse.rng import Purpose
 
 TAU, ROUNDS, BATCH = 7, 12, 100
 

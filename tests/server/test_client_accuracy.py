@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fl_sparse.evaluation import Score, evaluate_table, mean_score
-from fl_sparse.exchange import EvaluationReply
-from fl_sparse.mlp import MLPSpec, init_parameters, predict
+from fl_sparse.learn.evaluation import Score, evaluate_table, mean_score
+from fl_sparse.model.mlp import MLPSpec, init_parameters, predict
+from fl_sparse.wire.exchange import EvaluationReply
 from server.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from server.client_accuracy import (
     BY_LABELS,

@@ -8,15 +8,15 @@ import pytest
 
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
-from fl_sparse.exchange import ClientDescription
-from fl_sparse.features.moments import Moments
-from fl_sparse.federation import local_moments
-from fl_sparse.training.namespace import Namespace
+from fl_sparse.features.statistics import FeatureStatistics
+from fl_sparse.federation import local_statistics
+from fl_sparse.learn.array_ops import ArrayOps
+from fl_sparse.wire.exchange import ClientDescription
 from server.client_table import ClientTable, client_table, read_clients, write_clients
 from server.cohort import Cohort
 from tests.server.made_up_table import held_out, training
 
-MOMENTS = Moments(6, np.zeros(4), np.zeros(4))
+MOMENTS = FeatureStatistics(6, np.zeros(4), np.zeros(4))
 CLIENTS = {node: ClientDescription(k, 3, 4, ("a", "b"), 1.0, MOMENTS, "", 100 + k) for node, k in enumerate((5, 0))}
 
 
@@ -39,10 +39,10 @@ def test_clients_are_in_order_and_features_weigh_two_bytes_each() -> None:
 def test_a_population_gives_the_table_of_its_descriptions(partition: str) -> None:
     config = RunConfig(encoder="made-up", partition=partition)
     made = training(config, 4, views=2)
-    everyone = Cohort(config, made, Namespace()).population(range(10, 14))
+    everyone = Cohort(config, made, ArrayOps()).population(range(10, 14))
     everyone = replace(everyone, shard_bytes=np.array([5, 6, 7, 2**40]))
     one_by_one = {
-        node: replace(client, moments=local_moments(made.table, made.parts[client.partition_id]))
+        node: replace(client, statistics=local_statistics(made.table, made.parts[client.partition_id]))
         for node, client in everyone.items()
     }
     for tables in (None, held_out(made)):

@@ -8,8 +8,8 @@ from flwr.app import ConfigRecord
 from client.app import app
 from fl_sparse.config import RunConfig, to_mapping
 from fl_sparse.federation import remember_training_table
-from fl_sparse.mlp import MLPSpec, init_parameters
-from fl_sparse.training import Namespace, TorchNamespace
+from fl_sparse.learn import ArrayOps, TorchOps
+from fl_sparse.model.mlp import MLPSpec, init_parameters
 from fl_sparse.wire import array_record, parameters_of
 from server.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from server.cohort import Cohort
@@ -21,9 +21,9 @@ from tests.server.made_up_table import CLASSES, training
 CLIENTS, ROUNDS, WIDTH = 40, 3, 50
 
 
-@pytest.mark.parametrize("namespace", [Namespace, TorchNamespace])
+@pytest.mark.parametrize("ops", [ArrayOps, TorchOps])
 @pytest.mark.parametrize("strategy", ["fedavg", "ist", "alone"])
-def test_going_on_from_a_checkpoint(strategy: str, namespace: type[Namespace], tmp_path: Path) -> None:
+def test_going_on_from_a_checkpoint(strategy: str, ops: type[ArrayOps], tmp_path: Path) -> None:
     config = RunConfig(
         strategy=strategy,
         num_clients=CLIENTS,
@@ -41,7 +41,7 @@ def test_going_on_from_a_checkpoint(strategy: str, namespace: type[Namespace], t
     remember_training_table(config, table)
 
     def final(cut: int | None) -> dict[str, bytes]:
-        cohort = Cohort(config, table, namespace())
+        cohort = Cohort(config, table, ops())
         grid = InProcessGrid(app, to_mapping(config), CLIENTS, cohort, cohort.population)
         answers = ask_nodes(grid, list(grid.get_node_ids()), timeout=None)
         made = flower_strategy(config, rule, answers.clients, None)

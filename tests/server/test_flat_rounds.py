@@ -11,10 +11,10 @@ from flwr.app import ConfigRecord, Message
 
 from client.app import app, train
 from fl_sparse.config import RunConfig, to_mapping
-from fl_sparse.features.moments import Standardizer
-from fl_sparse.local_training import train_in_turn
-from fl_sparse.mlp import MLPSpec, init_parameters
-from fl_sparse.training.namespace import Namespace, TorchNamespace
+from fl_sparse.features.statistics import Standardizer
+from fl_sparse.learn.array_ops import ArrayOps, TorchOps
+from fl_sparse.learn.local_training import train_in_turn
+from fl_sparse.model.mlp import MLPSpec, init_parameters
 from fl_sparse.wire import LazyArray, array_record, parameters_of, read_order
 from fl_sparse.wire.messages import content_of_refusal
 from server import cohort as cohort_module
@@ -24,7 +24,7 @@ from server.in_process_grid import InProcessGrid
 from server.launch import Launch
 from server.simulation import simulate_table
 from strategies.registry import assignment_rule
-from strategies.submodel import SubmodelStrategy
+from strategies.round.strategy import SubmodelStrategy
 from tests.kernels import kernels_of
 from tests.server.made_up_table import CLASSES, held_out, training
 
@@ -43,7 +43,7 @@ SHARED = {
 class Federation:
     """A strategy over the in-process grid, round by round."""
 
-    def __init__(self, population: int, clients_per_round: int, namespace: Namespace | None = None, **keys) -> None:
+    def __init__(self, population: int, clients_per_round: int, ops: ArrayOps | None = None, **keys) -> None:
         self.config = RunConfig(
             encoder="made-up",
             partition="bootstrap",
@@ -53,11 +53,11 @@ class Federation:
             **{"hidden_widths": "12,10", "num_subnets": 3, "local_steps": 2, "batch_size": 4} | keys,
         )
         made = training(self.config, population)
-        cohort = Cohort(self.config, made, namespace or Namespace())
+        cohort = Cohort(self.config, made, ops or ArrayOps())
         self.grid = InProcessGrid(app, to_mapping(self.config), population, cohort, cohort.population)
         everyone = self.grid.population()
         assert everyone is not None
-        standardizer = Standardizer.of(everyone.moments())
+        standardizer = Standardizer.of(everyone.statistics())
         self.strategy = SubmodelStrategy(self.config, assignment_rule(self.config), everyone, standardizer)
         self.arrays = array_record(init_parameters(MLPSpec(WIDTH, self.config.widths, len(CLASSES)), 0))
         self.number = 0
@@ -117,7 +117,7 @@ def test_a_round_asks_the_population_for_nobody_but_its_cohort(monkeypatch) -> N
 
 def test_a_rounds_kernels_do_not_grow_with_its_clients() -> None:
     def launched(clients: int, **keys) -> int:
-        federation = Federation(population=50, clients_per_round=clients, namespace=TorchNamespace(), **keys)
+        federation = Federation(population=50, clients_per_round=clients, ops=TorchOps(), **keys)
         federation.round()
         return kernels_of(federation.round)
 
@@ -129,9 +129,9 @@ def test_weights_reach_training_and_come_back_without_a_copy(monkeypatch) -> Non
     federation = Federation(population=8, clients_per_round=0, strategy="fedavg", num_subnets=4)
     sent, returned = [], []
 
-    def watched(orders, data, namespace):
+    def watched(orders, data, ops):
         sent.extend(order.parameters["hidden.0.weight"] for order in orders)
-        for reply in train_in_turn(orders, data, namespace):
+        for reply in train_in_turn(orders, data, ops):
             returned.append(reply.parameters["hidden.0.weight"])
             yield reply
 
@@ -157,12 +157,12 @@ def test_clients_that_train_the_same_subnet_are_sent_the_same_memory() -> None:
 @pytest.mark.parametrize("strategy", ["fedavg", "ist", "federated-dropout", "heterofl"])
 def test_a_cohort_in_parts_is_the_cohort_at_once(strategy: str) -> None:
     def final(stack_bytes: int) -> dict[str, np.ndarray]:
-        namespace = Namespace()
-        namespace.stack_bytes = stack_bytes
+        ops = ArrayOps()
+        ops.stack_bytes = stack_bytes
         keys = {"optimizer": "sgd", "strategy": strategy, "num_subnets": 3 if strategy == "ist" else 4}
         if strategy in ("federated-dropout", "heterofl"):
             keys["capacities"] = "1,0.5"
-        federation = Federation(20, 0, namespace, **keys)
+        federation = Federation(20, 0, ops, **keys)
         for _ in range(3):
             federation.round()
         return parameters_of(federation.arrays)
@@ -201,7 +201,7 @@ def test_a_population_runs_from_the_first_question_to_the_last_picture(tmp_path:
         tmp_path / "run",
         app,
         train,
-        Namespace(),
+        ArrayOps(),
         Watcher(),
     )
     assert summary["asked"] == 3000 + 3 * 25

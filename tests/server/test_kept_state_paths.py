@@ -11,7 +11,7 @@ from flwr.clientapp import ClientApp
 from client.app import app, client_app, train
 from experiments.compare.execute import _Silent
 from fl_sparse.config import RunConfig
-from fl_sparse.training.namespace import Namespace, TorchNamespace
+from fl_sparse.learn.array_ops import ArrayOps, TorchOps
 from server.checkpoint import Checkpoint, latest_checkpoint
 from server.launch import Launch
 from server.run_folder import RunFolder
@@ -23,8 +23,8 @@ def passing(message, context, call_next):
     return call_next(message, context)
 
 
-def last(config: RunConfig, path: Path, made: ClientApp, namespace: Namespace) -> Checkpoint:
-    simulate(config, Launch(out=str(path.parent), name=path.name), path, made, train, namespace, _Silent())
+def last(config: RunConfig, path: Path, made: ClientApp, ops: ArrayOps) -> Checkpoint:
+    simulate(config, Launch(out=str(path.parent), name=path.name), path, made, train, ops, _Silent())
     found = latest_checkpoint(RunFolder(path).checkpoints)
     assert found is not None
     return found
@@ -44,8 +44,8 @@ def test_client_app_and_cohort_agree(optimizer: dict[str, object], tiny_encoder:
         learning_rate=0.001 if optimizer["optimizer"] == "adam" else 0.05,
         **optimizer,  # type: ignore[arg-type]
     )
-    alone = last(config, tmp_path / "alone", client_app([passing]), TorchNamespace())
-    together = last(config, tmp_path / "together", app, TorchNamespace())
+    alone = last(config, tmp_path / "alone", client_app([passing]), TorchOps())
+    together = last(config, tmp_path / "together", app, TorchOps())
     assert alone.kept.steps == together.kept.steps == 12
     assert alone.kept.moments.keys() == together.kept.moments.keys()
     pairs = [(alone.parameters, together.parameters)]

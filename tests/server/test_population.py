@@ -14,11 +14,11 @@ from client.app import app, client_app, train
 from fl_sparse.config import RunConfig, to_mapping
 from fl_sparse.data.client_rows import ClientRows
 from fl_sparse.errors import InputError
-from fl_sparse.exchange import ClientDescription
-from fl_sparse.features.moments import Moments, merge
-from fl_sparse.federation import TrainingTable, federation_moments, local_moments, remember_training_table
-from fl_sparse.training.namespace import Namespace
+from fl_sparse.features.statistics import FeatureStatistics, merge
+from fl_sparse.federation import TrainingTable, federation_statistics, local_statistics, remember_training_table
+from fl_sparse.learn.array_ops import ArrayOps
 from fl_sparse.wire import content_of_description, wire_bytes
+from fl_sparse.wire.exchange import ClientDescription
 from server.cohort import Cohort
 from server.in_process_grid import FIRST_NODE_ID, InProcessGrid
 from server.launch import Launch
@@ -40,8 +40,8 @@ def test_merged_moments_are_those_of_one_client_after_another(sizes, views, widt
     made = table(50, seed, width=max(3, width), views=views)
     rng = np.random.default_rng(seed)
     parts = ClientRows.of(rng.integers(50, size=size) for size in sizes)
-    expected = merge([local_moments(made, rows) for rows in parts])
-    found = federation_moments(made, parts)
+    expected = merge([local_statistics(made, rows) for rows in parts])
+    found = federation_statistics(made, parts)
     assert found.n == expected.n
     assert found.mean.tobytes() == expected.mean.tobytes()
     assert found.m2.tobytes() == expected.m2.tobytes()
@@ -50,12 +50,12 @@ def test_merged_moments_are_those_of_one_client_after_another(sizes, views, widt
 def test_moments_of_large_clients_are_taken_in_the_same_blocks() -> None:
     made = table(5000)
     parts = ClientRows.of([np.arange(5000), np.arange(4500), np.arange(20)])
-    expected = merge([local_moments(made, rows) for rows in parts])
-    assert federation_moments(made, parts).m2.tobytes() == expected.m2.tobytes()
+    expected = merge([local_statistics(made, rows) for rows in parts])
+    assert federation_statistics(made, parts).m2.tobytes() == expected.m2.tobytes()
 
 
 def population(sizes: list[int], views: int = 1, shard_bytes: np.ndarray | None = None) -> Population:
-    none = Moments(1, np.zeros(5), np.zeros(5))
+    none = FeatureStatistics(1, np.zeros(5), np.zeros(5))
     nodes = range(FIRST_NODE_ID, FIRST_NODE_ID + len(sizes))
     return Population(
         nodes, np.array(sizes), views, 5, CLASSES, RunConfig(capacities="1,0.5").capacity_of, lambda: none, shard_bytes
@@ -71,7 +71,7 @@ def test_descriptions_weigh_what_each_would_on_the_wire(sizes: list[int], views:
     shard_bytes = np.array(sizes) * 49_999 if weighed else None
     everyone, rng = population(sizes, views, shard_bytes), np.random.default_rng(0)
     for client, weight in enumerate(everyone.reply_bytes()):
-        moments = Moments(sizes[client] * views, rng.normal(size=5), rng.normal(size=5))
+        statistics = FeatureStatistics(sizes[client] * views, rng.normal(size=5), rng.normal(size=5))
         capacity = (1.0, 0.5)[client % 2]
         described = everyone[FIRST_NODE_ID + client]
         own = ClientDescription(
@@ -80,7 +80,7 @@ def test_descriptions_weigh_what_each_would_on_the_wire(sizes: list[int], views:
             5,
             CLASSES,
             capacity,
-            moments,
+            statistics,
             described.version,
             49_999 * sizes[client] if weighed else None,
         )
@@ -101,7 +101,7 @@ def test_a_population_is_a_mapping_made_on_demand() -> None:
 def grids(config: RunConfig, made: TrainingTable) -> tuple[InProcessGrid, InProcessGrid]:
     """The grid that answers for all, and one that asks each node."""
     remember_training_table(config, made)
-    cohort, count = Cohort(config, made, Namespace()), len(made.parts)
+    cohort, count = Cohort(config, made, ArrayOps()), len(made.parts)
     return (
         InProcessGrid(app, to_mapping(config), count, cohort, cohort.population),
         InProcessGrid(app, to_mapping(config), count, None),
@@ -163,7 +163,7 @@ def test_no_mod_is_skipped_and_results_agree(wrapped: bool, tmp_path: Path, caps
         tmp_path / "run",
         nodes,
         train,
-        Namespace(),
+        ArrayOps(),
         PlainWatcher(sys.stdout),
     )
     assert seen == (["query"] * 4 + ["train"] * 8 if wrapped else [])

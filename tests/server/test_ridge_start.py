@@ -12,10 +12,10 @@ from safetensors.numpy import load_file
 
 from experiments.__main__ import main
 from experiments.closed_form import fit
-from fl_sparse.closed_form import Gram
 from fl_sparse.config import from_mapping
-from fl_sparse.config_text import parse_override
-from fl_sparse.features.moments import Standardizer
+from fl_sparse.config.text import parse_override
+from fl_sparse.features.statistics import Standardizer
+from fl_sparse.learn.closed_form import Gram
 from fl_sparse.wire import (
     content_of_gram,
     content_of_gram_question,

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from client.app import client_app, train
 from experiments.__main__ import main
 from fl_sparse.config import RunConfig
-from fl_sparse.training import Namespace
+from fl_sparse.learn import ArrayOps
 from server.launch import Launch
 from server.progress import PlainWatcher
 from server.simulation import simulate
@@ -36,7 +36,7 @@ SMALL = {
 def run(config: RunConfig, out: Path, mods: list | None = None) -> dict[str, np.ndarray]:
     """Run in this process and return the model; without mods the cohort is trained at once."""
     made = client_app(mods)
-    simulate(config, Launch(str(out)), out / "run", made, train, Namespace(), PlainWatcher(io.StringIO()))
+    simulate(config, Launch(str(out)), out / "run", made, train, ArrayOps(), PlainWatcher(io.StringIO()))
     return load_file(out / "run" / "model.safetensors")
 
 

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from experiments.__main__ import main
 from server.run_folder import RunFolder, read_records
-from strategies.submodel import SubmodelStrategy
+from strategies.round.strategy import SubmodelStrategy
 
 DEVICES = "server,phone,raspberry-pi-4"
 SMALL = ["hidden-widths=24,20", "num-server-rounds=4", "local-steps=3", "batch-size=16", "num-clients=4"]

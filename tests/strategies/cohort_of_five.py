@@ -5,15 +5,15 @@ from collections.abc import Iterable
 import numpy as np
 from flwr.app import ConfigRecord, Message
 
+from fl_sparse.codec.error_feedback import Residual, encode_update
 from fl_sparse.config import RunConfig
-from fl_sparse.error_feedback import Residual, encode_update
-from fl_sparse.exchange import ClientDescription, TrainReply
-from fl_sparse.features.moments import Moments, Standardizer
-from fl_sparse.mlp import MLPSpec, init_parameters
+from fl_sparse.features.statistics import FeatureStatistics, Standardizer
+from fl_sparse.model.mlp import MLPSpec, init_parameters
 from fl_sparse.wire import array_record, content_of_reply, parameters_of, read_order
+from fl_sparse.wire.exchange import ClientDescription, TrainReply
 from server.flower_private import identify_process, number_message
 from strategies.registry import STRATEGIES, assignment_rule
-from strategies.submodel import SubmodelStrategy
+from strategies.round.strategy import SubmodelStrategy
 
 CLIENTS = 5
 FIRST_NODE = 1000
@@ -55,7 +55,7 @@ def configuration(name: str, **changes) -> RunConfig:
 
 def description(client: int, capacity: float = 1.0) -> ClientDescription:
     return ClientDescription(
-        client, 10 * (client + 1), 6, ("a", "b", "c"), capacity, Moments(1, np.zeros(6), np.zeros(6)), ""
+        client, 10 * (client + 1), 6, ("a", "b", "c"), capacity, FeatureStatistics(1, np.zeros(6), np.zeros(6)), ""
     )
 
 

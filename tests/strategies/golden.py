@@ -11,12 +11,12 @@ from flwr.app import ConfigRecord
 from flwr.clientapp import ClientApp
 
 from fl_sparse.config import RunConfig, to_mapping
-from fl_sparse.exchange import ClientDescription
-from fl_sparse.features.moments import Moments
-from fl_sparse.local_training import LocalData, train_locally
-from fl_sparse.mlp import MLPSpec, init_parameters
-from fl_sparse.training import Namespace
+from fl_sparse.features.statistics import FeatureStatistics
+from fl_sparse.learn import ArrayOps
+from fl_sparse.learn.local_training import LocalData, train_locally
+from fl_sparse.model.mlp import MLPSpec, init_parameters
 from fl_sparse.wire import array_record, parameters_of
+from fl_sparse.wire.exchange import ClientDescription
 from server.in_process_grid import FIRST_NODE_ID, InProcessGrid
 from strategies.registry import STRATEGIES, assignment_rule, flower_strategy
 
@@ -59,10 +59,10 @@ def run(name: str) -> dict[str, list[float]]:
 
     def train(orders, clients):
         data = [LocalData(features, labels, parts[client], client) for client in clients]
-        return train_locally(orders, data, Namespace())
+        return train_locally(orders, data, ArrayOps())
 
     grid = InProcessGrid(ClientApp(), to_mapping(config), CLIENTS, train)
-    nothing = Moments(0, np.zeros(FEATURES), np.zeros(FEATURES))
+    nothing = FeatureStatistics(0, np.zeros(FEATURES), np.zeros(FEATURES))
     described = {
         FIRST_NODE_ID + k: ClientDescription(
             k, len(part), FEATURES, ("a", "b", "c"), config.capacity_of(k), nothing, ""

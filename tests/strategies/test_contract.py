@@ -9,12 +9,12 @@ import pytest
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from fl_sparse.errors import InputError
-from fl_sparse.subnet import extract
+from fl_sparse.part import extract
 from fl_sparse.wire import array_record, content_of_refusal, read_order, wire_bytes
 from server.flower_private import number_message
-from strategies.assignment import Placement
 from strategies.registry import STRATEGIES, assignment_rule
-from strategies.residuals import check_error_feedback
+from strategies.round.groups import Placement
+from strategies.state.residuals import check_error_feedback
 from tests.strategies.cohort_of_five import (
     CLIENTS,
     FIRST_NODE,

@@ -7,7 +7,7 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_sparse.quantization import UPDATE_FORMATS, encode
+from fl_sparse.codec.quantization import UPDATE_FORMATS, encode
 from fl_sparse.wire import array_record, parameters_of, wire_bytes
 from fl_sparse.wire.arrays import SMALL, finite
 

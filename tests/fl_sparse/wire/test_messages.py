@@ -7,10 +7,9 @@ import pytest
 from flwr.app import ArrayRecord, MetricRecord, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 
-from fl_sparse.exchange import ClientDescription, TrainOrder, TrainReply, UpdateEncoding
-from fl_sparse.features.moments import Moments, Standardizer
-from fl_sparse.quantization import encode
-from fl_sparse.training.optimizers import OptimizerSpec
+from fl_sparse.codec.quantization import encode
+from fl_sparse.features.statistics import FeatureStatistics, Standardizer
+from fl_sparse.learn.optimizers import OptimizerSpec
 from fl_sparse.wire import (
     array_record,
     content_of_description,
@@ -23,6 +22,7 @@ from fl_sparse.wire import (
     read_reply,
     refusal_of,
 )
+from fl_sparse.wire.exchange import ClientDescription, TrainOrder, TrainReply, UpdateEncoding
 
 WEIGHTS = {"output.weight": np.ones((2, 3), np.float32), "output.bias": np.zeros(2, np.float32)}
 SHAPES = {name: values.shape for name, values in WEIGHTS.items()}
@@ -48,7 +48,7 @@ DESCRIPTION = ClientDescription(
     num_features=3,
     classes=("cat", "dog"),
     capacity=0.5,
-    moments=Moments(30, np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0])),
+    statistics=FeatureStatistics(30, np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0])),
     version="0.1.0",
 )
 
@@ -93,9 +93,9 @@ def test_an_order_carries_one_array_record_and_one_config_record() -> None:
 
 def test_a_description_survives_the_wire() -> None:
     received = read_description(across(content_of_description(DESCRIPTION)))
-    np.testing.assert_array_equal(received.moments.mean, DESCRIPTION.moments.mean)
-    np.testing.assert_array_equal(received.moments.m2, DESCRIPTION.moments.m2)
-    assert replace(received, moments=DESCRIPTION.moments) == DESCRIPTION
+    np.testing.assert_array_equal(received.statistics.mean, DESCRIPTION.statistics.mean)
+    np.testing.assert_array_equal(received.statistics.m2, DESCRIPTION.statistics.m2)
+    assert replace(received, statistics=DESCRIPTION.statistics) == DESCRIPTION
     weighed = replace(DESCRIPTION, shard_bytes=3_000_000_000)
     assert read_description(across(content_of_description(weighed))).shard_bytes == 3_000_000_000
 
@@ -114,9 +114,9 @@ def test_a_malformed_description_is_named() -> None:
     content.config_records["config"]["classes"] = 3
     with pytest.raises(ValueError, match="malformed"):
         read_description(content)
-    broken = Moments(30, np.array([np.nan, 1, 1]), np.ones(3))
+    broken = FeatureStatistics(30, np.array([np.nan, 1, 1]), np.ones(3))
     with pytest.raises(ValueError, match="not finite"):
-        read_description(content_of_description(replace(DESCRIPTION, moments=broken)))
+        read_description(content_of_description(replace(DESCRIPTION, statistics=broken)))
     with pytest.raises(ValueError, match="shard-bytes = -1; expected 0 or more"):
         read_description(content_of_description(replace(DESCRIPTION, shard_bytes=-1)))
 

@@ -1,0 +1,1 @@
+"""How values travel: formats with fewer bits, and residuals of what they lose."""

@@ -1,0 +1,180 @@
+"""Optimiser steps on a stack of subnets, in place.
+
+Symbols: A subnets in the stack, θ parameters, g gradient, γ learning rate, τ steps of this call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_sparse.learn.array_ops import ArrayOps
+from fl_sparse.learn.optimizers import OptimizerSpec
+
+
+@dataclass(frozen=True)
+class OptimizerState:
+    """What an optimiser carries from one call to the next, for a stack of A subnets, as NumPy arrays.
+
+    Parameters
+    ----------
+    steps
+        int64 (A,): steps taken so far.
+    moments
+        Name of a moment -> name of a parameter -> float32 (A, ...), or a sequence of A arrays. SGD with momentum has
+        ``momentum``, Adam ``first`` and ``second``: torch's ``momentum_buffer``, ``exp_avg`` and ``exp_avg_sq``.
+    """
+
+    steps: NDArray[np.int64]
+    moments: Mapping[str, Mapping[str, Any]] = field(repr=False)
+
+
+def moment_names(optimizer: OptimizerSpec) -> tuple[str, ...]:
+    """Return the names of the moments that an optimiser keeps."""
+    if optimizer.name == "adam":
+        return ("first", "second")
+    return ("momentum",) if optimizer.momentum else ()
+
+
+class PlainDescent:
+    """θ ← θ − γ g as soon as a gradient is known: where a kernel can add a product to θ, g is never stored."""
+
+    def __init__(self, ops: ArrayOps, optimizer: OptimizerSpec, parameters: Mapping[str, Any]) -> None:
+        self._ops, self._parameters = ops, parameters
+        self._rate = optimizer.learning_rate
+        self._scratch = ops.product_scratch(parameters)
+
+    def weight(self, name: str, dz: Any, h: Any) -> None:
+        """Step a weight along dzᵀ h."""
+        self._ops.add_matmul(self._parameters[name], dz.swapaxes(1, 2), h, -self._rate, self._scratch)
+
+    def vector(self, name: str, rows: Any) -> None:
+        """Step a vector along the sum of its rows."""
+        xp = self._ops.xp
+        gradient = xp.sum(rows, axis=1)
+        xp.multiply(gradient, self._rate, out=gradient)
+        xp.subtract(self._parameters[name], gradient, out=self._parameters[name])
+
+    def finish(self, step: int) -> None:
+        """Do nothing: every parameter has been stepped."""
+
+
+class GradientDescent:
+    """Collect all gradients, then add the proximal term and step: SGD with momentum, or Adam.
+
+    Parameters
+    ----------
+    ops
+        The arrays' kind.
+    optimizer
+        What to do.
+    parameters
+        Name -> θ (A, ...), stepped in place.
+    moments
+        Moment -> name -> (A, ...), updated in place.
+    counts
+        int64 (τ, A): how many steps each subnet has taken with each step of this call.
+    """
+
+    def __init__(
+        self,
+        ops: ArrayOps,
+        optimizer: OptimizerSpec,
+        parameters: Mapping[str, Any],
+        moments: Mapping[str, Mapping[str, Any]],
+        counts: NDArray[np.int64],
+    ) -> None:
+        self._ops, self._optimizer, self._parameters = ops, optimizer, parameters
+        self._gradients = {name: ops.empty(tuple(values.shape)) for name, values in parameters.items()}
+        stack = counts.shape[1]
+        self._pieces = [
+            tuple(array.reshape(stack, -1)[:, piece] for array in arrays)
+            for name, values in parameters.items()
+            for arrays in [(values, self._gradients[name], *(moment[name] for moment in moments.values()))]
+            for piece in ops.pieces(stack, math.prod(values.shape[1:]))
+        ]
+        self._scratch = ops.empty((max(stack * piece[0].shape[1] for piece in self._pieces),))
+        # As many starts as pieces, in their order.
+        self._start = [piece[0] + 0.0 if optimizer.proximal else None for piece in self._pieces]
+        if optimizer.name == "adam":
+            self._counts = counts
+            self._rates, self._epsilons = (ops.from_host(v) for v in _adam_factors(optimizer, counts))
+
+    def weight(self, name: str, dz: Any, h: Any) -> None:
+        """Take a weight's gradient, dzᵀ h."""
+        self._ops.matmul(dz.swapaxes(1, 2), h, self._gradients[name])
+
+    def vector(self, name: str, rows: Any) -> None:
+        """Take a vector's gradient, the sum of its rows."""
+        self._ops.xp.sum(rows, axis=1, out=self._gradients[name])
+
+    def finish(self, step: int) -> None:
+        """Step every parameter along the gradients collected since the last call."""
+        optimizer = self._optimizer
+        if optimizer.proximal:
+            self._add_proximal()
+        # A kernel of Adam's whole step goes once through memory instead of a dozen times, but knows one count of steps.
+        if optimizer.name == "adam" and len(set(self._counts[step].tolist())) == 1:
+            count = int(self._counts[step, 0])
+            if self._ops.adam(self._pieces, count, optimizer):
+                return
+        for values, gradient, *moments in self._pieces:
+            scratch = self._scratch_like(values)
+            if optimizer.name == "adam":
+                change = self._adam(gradient, moments, scratch, step)
+            else:
+                change = self._momentum(gradient, moments, scratch)
+            self._ops.xp.subtract(values, change, out=values)
+
+    def _add_proximal(self) -> None:
+        xp = self._ops.xp
+        for (values, gradient, *_), start in zip(self._pieces, self._start, strict=True):
+            scratch = self._scratch_like(values)
+            xp.subtract(values, start, out=scratch)
+            xp.multiply(scratch, self._optimizer.proximal, out=scratch)
+            xp.add(gradient, scratch, out=gradient)
+
+    def _scratch_like(self, values: Any) -> Any:
+        return self._scratch[: values.shape[0] * values.shape[1]].reshape(values.shape)
+
+    def _momentum(self, gradient: Any, moments: list[Any], scratch: Any) -> Any:
+        xp, optimizer = self._ops.xp, self._optimizer
+        direction = gradient
+        for velocity in moments:
+            xp.multiply(velocity, optimizer.momentum, out=velocity)
+            direction = xp.add(velocity, gradient, out=velocity)
+        return xp.multiply(direction, optimizer.learning_rate, out=scratch)
+
+    def _adam(self, gradient: Any, moments: list[Any], scratch: Any, step: int) -> Any:
+        xp, optimizer = self._ops.xp, self._optimizer
+        first, second = moments
+        xp.multiply(gradient, 1 - optimizer.beta1, out=scratch)
+        xp.multiply(first, optimizer.beta1, out=first)
+        xp.add(first, scratch, out=first)
+        xp.multiply(gradient, gradient, out=gradient)
+        xp.multiply(gradient, 1 - optimizer.beta2, out=gradient)
+        xp.multiply(second, optimizer.beta2, out=second)
+        xp.add(second, gradient, out=second)
+        xp.sqrt(second, out=scratch)
+        xp.add(scratch, self._epsilons[step], out=scratch)
+        xp.divide(first, scratch, out=scratch)
+        return xp.multiply(scratch, self._rates[step], out=scratch)
+
+
+def _adam_factors(
+    optimizer: OptimizerSpec, counts: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return γ' and ε', float32 (τ, A, 1), which take Adam's bias corrections out of the passes over its moments.
+
+    With b₁ = 1 − β₁ᵗ and b₂ = 1 − β₂ᵗ, the change γ (m/b₁) / (√(v/b₂) + ε) is γ' m / (√v + ε'), where γ' = γ √b₂/b₁ and
+    ε' = ε √b₂ (Kingma and Ba, end of section 2).
+    """
+    steps = np.maximum(counts, 1)[:, :, None].astype(np.float64)
+    root = np.sqrt(1 - optimizer.beta2**steps)
+    rates = optimizer.learning_rate * root / (1 - optimizer.beta1**steps)
+    return rates.astype(np.float32), (optimizer.epsilon * root).astype(np.float32)

@@ -1,0 +1,1 @@
+"""The stacked MLP: batched matrix products and a pass backward that is written out, on NumPy or torch."""

@@ -1,0 +1,170 @@
+"""The MLP's pass forward and backward over a stack of equal-shaped subnets, in buffers allocated once.
+
+Symbols: A subnets in the stack, b rows of a batch, F input features, H_l units of hidden layer l, C classes.
+
+Every array has A as its first axis, and a layer of all subnets is one batched matrix product. A layer's factor c is
+folded into its input: c · W h = W (c h), so that weights, their gradients and the gradient of h need no pass of their
+own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from fl_sparse.learn.array_ops import ArrayOps
+from fl_sparse.learn.mlp_stack.factored_layer import FactoredLayer
+from fl_sparse.learn.mlp_stack.layers import ACTIVATIONS, LayerNorm
+from fl_sparse.model.mlp import MLPSpec
+
+
+class GradientSink(Protocol):
+    """Where the pass backward puts a layer's gradients, layer by layer from the output."""
+
+    def weight(self, name: str, dz: Any, h: Any) -> None:
+        """Take a weight's gradient dzᵀ h, from dz (A, b, H_l) and its input h (A, b, H_{l-1})."""
+
+    def vector(self, name: str, rows: Any) -> None:
+        """Take a vector's gradient, the sum of rows (A, b, H) over b."""
+
+
+class StackedMLP:
+    """A stack of equal-shaped MLPs.
+
+    Parameters
+    ----------
+    ops
+        The arrays' kind.
+    spec
+        The shape of one MLP.
+    parameters
+        Name -> (A, ...); used where they are, so that changes show in the next pass.
+    scales
+        One factor c a layer, output included: a float, or (A,) floats.
+    batch
+        The largest b.
+    factored
+        Name -> weights that are not among the parameters, but are trained by their factors.
+    training
+        Whether passes forward keep what a pass backward needs.
+    """
+
+    def __init__(
+        self,
+        ops: ArrayOps,
+        spec: MLPSpec,
+        parameters: Mapping[str, Any],
+        scales: Sequence[Any],
+        batch: int,
+        factored: Mapping[str, FactoredLayer] | None = None,
+        *,
+        training: bool = True,
+    ) -> None:
+        self._factored = factored or {}
+        self.ops, self.xp, self.spec, self.parameters = ops, ops.xp, spec, parameters
+        stack = parameters["output.bias"].shape[0]
+        self._scales = [_factor(ops, scale, stack) for scale in scales]
+        self._activation = ACTIVATIONS[spec.activation]
+        shapes = [(stack, batch, width) for width in spec.hidden_widths]
+        self._hidden = [ops.empty(shape) for shape in shapes]
+        self._slope: list[Any] = [ops.empty(shape) if training else None for shape in shapes]
+        self._scratch = [ops.empty(shape) for shape in shapes]
+        self._logits = ops.empty((stack, batch, spec.num_classes))
+        self._norms = [LayerNorm(ops, shape) for shape in shapes] if spec.normalization == "layer" else []
+        self._skip = ops.empty(self._logits.shape) if "skip.weight" in parameters else None
+
+    @property
+    def scales_input(self) -> bool:
+        """Whether the first layer's factor differs from 1, so that its input is not x itself."""
+        return self._scales[0] is not None
+
+    def forward(self, x: Any, present: Sequence[Any] | None = None, whole_rows: int = 0) -> Any:
+        """Return the logits of x (A, b, F), as a view of a buffer that the next pass overwrites.
+
+        ``present`` holds a mask for each hidden layer, float32 (A, 1, H_l): 1 where a unit takes part in this pass, 0
+        where neither it nor its gradient does; the first ``whole_rows`` of the batch go without. None means all.
+        """
+        xp, rows = self.xp, x.shape[1]
+        h = x
+        if self._scales[0] is not None:
+            h = xp.multiply(x, self._scales[0])
+        self._inputs = [h]
+        for layer, buffer in enumerate(self._hidden):
+            z = self._linear(f"hidden.{layer}", h, buffer[:, :rows])
+            if self._norms:
+                gain, shift = (self.parameters[f"hidden.{layer}.norm.{kind}"] for kind in ("weight", "bias"))
+                self._norms[layer].forward(z, gain, shift)
+            slope = self._slope[layer]
+            if slope is not None:
+                slope = slope[:, :rows]
+            self._activation(self.ops, z, slope, self._scratch[layer][:, :rows])
+            scale = self._scales[layer + 1]
+            if scale is not None:
+                xp.multiply(z, scale, out=z)
+                if slope is not None:
+                    xp.multiply(slope, scale, out=slope)
+            if present is not None:
+                for array in (z[:, whole_rows:], slope[:, whole_rows:]):
+                    xp.multiply(array, present[layer], out=array)
+            h = z
+            self._inputs.append(h)
+        logits = self._linear("output", h, self._logits[:, :rows])
+        if self._skip is not None:
+            skip = self._skip[:, :rows]
+            self.ops.matmul(x, _transposed(self.parameters["skip.weight"]), skip)
+            xp.add(skip, self.parameters["skip.bias"][:, None], out=skip)
+            xp.add(logits, skip, out=logits)
+        return logits
+
+    def backward(self, dlogits: Any, sink: GradientSink) -> None:
+        """Send the gradients of the last pass forward to a sink, given that of the logits, (A, b, C).
+
+        A layer's input gradient is computed before the sink sees its weights, which a sink may therefore change.
+        """
+        xp, dz, rows = self.xp, dlogits, dlogits.shape[1]
+        for layer in range(len(self._hidden), -1, -1):
+            name = f"hidden.{layer}" if layer < len(self._hidden) else "output"
+            h = self._inputs[layer]
+            factored = self._factored.get(f"{name}.weight")
+            if layer:
+                dh = self._scratch[layer - 1][:, :rows]
+                if factored is None:
+                    self.ops.matmul(dz, self.parameters[f"{name}.weight"], dh)
+                else:
+                    factored.backward(dz, dh)
+            if factored is None:
+                sink.weight(f"{name}.weight", dz, h)
+            else:
+                factored.descend(dz)
+            sink.vector(f"{name}.bias", dz)
+            if layer:
+                dz = xp.multiply(dh, self._slope[layer - 1][:, :rows], out=dh)
+                if self._norms:
+                    name = f"hidden.{layer - 1}.norm"
+                    # The slope is used up: its buffer takes the products that the gain's gradient sums.
+                    products = self._slope[layer - 1][:, :rows]
+                    dy, dz = dz, self._norms[layer - 1].backward(dz, self.parameters[f"{name}.weight"], products)
+                    sink.vector(f"{name}.weight", products)
+                    sink.vector(f"{name}.bias", dy)
+
+    def _linear(self, name: str, h: Any, out: Any) -> Any:
+        factored = self._factored.get(f"{name}.weight")
+        if factored is None:
+            self.ops.matmul(h, _transposed(self.parameters[f"{name}.weight"]), out)
+        else:
+            factored.forward(h, out)
+        return self.xp.add(out, self.parameters[f"{name}.bias"][:, None], out=out)
+
+
+def _transposed(matrices: Any) -> Any:
+    return matrices.swapaxes(1, 2)
+
+
+def _factor(ops: ArrayOps, scale: Any, stack: int) -> Any:
+    """Return a factor as (A, 1, 1), or None if it is one everywhere."""
+    values = np.broadcast_to(np.asarray(scale, dtype=np.float32), (stack,))
+    if (values == 1).all():
+        return None
+    return ops.from_host(values.reshape(stack, 1, 1).copy())

@@ -1,0 +1,102 @@
+"""Ordered dropout: each step trains a prefix of every hidden layer's units.
+
+Symbols: A subnets in the stack, τ steps, L hidden layers, b rows of a batch, H_l units of hidden layer l, C classes.
+
+References
+----------
+S. Horváth et al., FjORD, NeurIPS 2021, section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_sparse.learn.array_ops import ArrayOps
+from fl_sparse.learn.cross_entropy import CrossEntropy
+from fl_sparse.model.mlp import MLPSpec
+
+
+@dataclass(frozen=True)
+class OrderedDropout:
+    """Which units take part in the steps of a stack.
+
+    Parameters
+    ----------
+    widths
+        int64 (A, τ, L): how many of each hidden layer's units, the first ones. The gradients of the other units'
+        parameters are zero. Not with LayerNorm, which would count them.
+    self_distillation
+        Whether a step sees its batch twice: the whole subnet learns from the labels, and the prefix from the whole
+        subnet's probabilities, which count as constants: the loss is CE(whole, y) + KL(whole ‖ prefix), temperature 1.
+    """
+
+    widths: NDArray[np.int64] = field(repr=False)
+    self_distillation: bool = False
+
+    def part(self, some: slice) -> OrderedDropout:
+        """Return that of some of the stack's subnets."""
+        return OrderedDropout(self.widths[some], self.self_distillation)
+
+    def masks(self, ops: ArrayOps, spec: MLPSpec) -> list[Any]:
+        """Return each hidden layer's masks, float32 (τ, A, 1, H_l): 1 where a unit takes part."""
+        first = self.widths.swapaxes(0, 1)[..., None, None]
+        return [
+            ops.from_host((np.arange(units) < first[:, :, layer]).astype(np.float32))
+            for layer, units in enumerate(spec.hidden_widths)
+        ]
+
+
+class SelfDistillation:
+    """The gradient of CE(whole, y) + KL(whole ‖ prefix), for batches whose second half repeats the first.
+
+    Parameters
+    ----------
+    ops
+        The arrays' kind.
+    labels
+        int64 (τ, A, 2b).
+    valid
+        bool (τ, A, 2b).
+    num_classes
+        C.
+    """
+
+    def __init__(self, ops: ArrayOps, labels: NDArray[np.int64], valid: NDArray[np.bool_], num_classes: int) -> None:
+        self._xp = ops.xp
+        _, stack, rows = labels.shape
+        self._half = rows // 2
+        labels = np.ascontiguousarray(labels[:, :, : self._half])
+        valid = np.ascontiguousarray(valid[:, :, : self._half])
+        self._whole = CrossEntropy(ops, labels, valid, num_classes)
+        shares = valid / np.maximum(valid.sum(axis=2, keepdims=True), 1)
+        self._shares = ops.from_host(shares.astype(np.float32)[..., None])
+        self._teacher = ops.empty((stack, self._half, num_classes))
+        self._gradient = ops.empty((stack, rows, num_classes))
+        self._reduced = ops.empty((stack, self._half, 1))
+
+    def gradient(self, logits: Any, step: int) -> Any:
+        """Return the gradient of the step's losses, (A, 2b, C); the logits are overwritten."""
+        xp, half, teacher = self._xp, self._half, self._teacher
+        student = self._gradient[:, half:]
+        self._softmax(logits[:, :half], teacher)
+        self._softmax(logits[:, half:], student)
+        xp.subtract(student, teacher, out=student)
+        xp.multiply(student, self._shares[step], out=student)
+        self._gradient[:, :half] = self._whole.gradient(logits[:, :half], step)
+        return self._gradient
+
+    def losses(self) -> Any:
+        """Return the whole subnet's cross-entropies noted, (τ, A)."""
+        return self._whole.losses()
+
+    def _softmax(self, logits: Any, out: Any) -> None:
+        xp, reduced = self._xp, self._reduced
+        xp.amax(logits, axis=-1, keepdims=True, out=reduced)
+        xp.subtract(logits, reduced, out=out)
+        xp.exp(out, out=out)
+        xp.sum(out, axis=-1, keepdims=True, out=reduced)
+        xp.divide(out, reduced, out=out)

@@ -1,0 +1,94 @@
+"""The batches of a stack of clients: which rows each step reads, and their features.
+
+Symbols: A subnets in the stack, τ steps, b rows of a batch, n rows of a table, F features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_sparse.features.statistics import Standardizer
+from fl_sparse.learn.array_ops import ArrayOps
+
+
+@dataclass(frozen=True)
+class StackedData:
+    """What a stack reads in all its steps.
+
+    Parameters
+    ----------
+    table
+        float32 (rows, F), NumPy or a tensor.
+    rows
+        int64 (τ, A, b), rows of the table. Padding reads a row that its own client holds.
+    labels
+        int64 (τ, A, b).
+    valid
+        bool (τ, A, b): False where padded.
+    standardizer
+        Applied to what is read, if any.
+    """
+
+    table: Any = field(repr=False)
+    rows: NDArray[np.int64] = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
+    valid: NDArray[np.bool_] = field(repr=False)
+    standardizer: Standardizer | None
+
+    @classmethod
+    def of(
+        cls, features: Any, labels: NDArray[np.int64], batches: NDArray[np.int64], standardizer: Standardizer | None
+    ) -> StackedData:
+        """Prepare `train_stack`'s arguments of the same names."""
+        stack = len(batches)
+        flat = batches.reshape(stack, -1)
+        held = np.maximum(np.take_along_axis(flat, (flat >= 0).argmax(axis=1)[:, None], axis=1), 0)[:, :, None]
+        rows = np.where(batches >= 0, batches, held)
+        subnet = np.arange(stack)[:, None, None]
+        examples = labels[rows] if labels.ndim == 1 else labels[subnet, rows]
+        if features.ndim == 3:
+            rows = rows + subnet * features.shape[1]
+            features = features.reshape(-1, features.shape[2])
+        rows, examples, valid = (np.ascontiguousarray(array.swapaxes(0, 1)) for array in (rows, examples, batches >= 0))
+        return cls(features, rows, examples, valid, standardizer)
+
+    def twice(self) -> StackedData:
+        """Return the same with each batch repeated: (τ, A, 2b)."""
+        rows, labels, valid = (np.concatenate([array] * 2, axis=2) for array in (self.rows, self.labels, self.valid))
+        return StackedData(self.table, rows, labels, valid, self.standardizer)
+
+
+class BatchReader:
+    """Reads the features of one step after another into one buffer, or of all at once."""
+
+    def __init__(self, ops: ArrayOps, data: StackedData) -> None:
+        self._ops, self._table = ops, ops.table(data.table)
+        self._rows = ops.from_host(data.rows)
+        self._batch: Any = None
+        self._standardizer = None
+        if data.standardizer is not None:
+            mean, inverse_std = data.standardizer.mean, data.standardizer.inverse_std
+            self._standardizer = ops.from_host(mean), ops.from_host(inverse_std)
+
+    def read(self, step: int) -> Any:
+        """Return a step's features, (A, b, F), in a buffer that the next step overwrites."""
+        if self._batch is None:
+            self._batch = self._ops.empty((*self._rows.shape[1:], self._table.shape[1]))
+        return self._read(self._rows[step], self._batch)
+
+    def read_all(self, out: Any) -> None:
+        """Write the features of all steps, (A, τ b, F)."""
+        steps, stack, batch = self._rows.shape
+        self._read(self._rows.swapaxes(0, 1).reshape(stack, steps * batch), out)
+
+    def _read(self, rows: Any, out: Any) -> Any:
+        self._ops.gather(self._table, rows, out)
+        if self._standardizer is not None:
+            mean, inverse_std = self._standardizer
+            self._ops.xp.subtract(out, mean, out=out)
+            self._ops.xp.multiply(out, inverse_std, out=out)
+        return out

@@ -1,0 +1,1 @@
+"""The virtual clock: simulated seconds and deadlines."""

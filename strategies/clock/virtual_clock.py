@@ -1,0 +1,125 @@
+"""The virtual clock: what a round would take on devices of given profiles, and who misses its deadline.
+
+Times follow from the configuration, the round and the shapes alone: every backend, and a run that goes on from a
+checkpoint, has the same clients late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from fl_sparse.codec.quantization import layout
+from fl_sparse.config import RunConfig
+from fl_sparse.config.device_profiles import DeviceProfile, parse_profiles
+from fl_sparse.errors import InputError
+from fl_sparse.wire import content_of_order, content_of_reply, wire_bytes
+from fl_sparse.wire.exchange import ClientDescription, TrainOrder, TrainReply
+
+
+@dataclass(frozen=True)
+class ClientTime:
+    """One client's way through a phase: fetch ``bytes_down``, compute ``flops``, send ``bytes_up``."""
+
+    profile: DeviceProfile
+    bytes_down: int
+    flops: float
+    bytes_up: int
+
+    @property
+    def seconds(self) -> float:
+        """Simulated seconds."""
+        return self.profile.seconds(bytes_down=self.bytes_down, flops=self.flops, bytes_up=self.bytes_up)
+
+
+@dataclass(frozen=True)
+class VirtualClock:
+    """Devices in turn over the clients, by partition id, and the seconds a round waits for them (0 = for all)."""
+
+    profiles: tuple[DeviceProfile, ...]
+    deadline: float
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> Self | None:
+        """Return the run's clock, None if it has no profiles."""
+        profiles = parse_profiles(config.device_profiles)
+        return cls(profiles, config.round_deadline) if profiles else None
+
+    def time(self, client: int, *, bytes_down: int, flops: float = 0.0, bytes_up: int = 0) -> ClientTime:
+        """Return the time of a client, given by its partition id."""
+        return ClientTime(self.profiles[client % len(self.profiles)], bytes_down, flops, bytes_up)
+
+    def training(self, client: ClientDescription, order: TrainOrder, flops: float) -> ClientTime:
+        """Return the time of a client's local training, before it starts: a reply's size follows from the order.
+
+        The standardizer, 2F numbers that a node gets once, is left out: whether a message carries it depends on what
+        has been restarted, and the clock must not. So does which residual applies. Of the classes that a reply has to
+        say, one is counted: how many there are is known when it is there, and then its own size counts.
+        """
+        kept = replace(order, standardizer=None, update=replace(order.update, residual_round=0))
+        shapes = {name: values.shape for name, values in order.parameters.items()}
+        # Arrays without memory of their own: only dtypes and shapes matter.
+        update = {
+            name: np.broadcast_to(dtype.type(0), shape)
+            for name, (dtype, shape) in layout(shapes, order.update.format).items()
+        }
+        classes = None if order.absent_classes == "trained" else (0,)
+        reply = TrainReply(order.round, order.subnet, update, client.num_examples, 1.0, order.moments, classes)
+        return self.time(
+            client.partition_id,
+            bytes_down=wire_bytes(content_of_order(kept)),
+            flops=flops,
+            bytes_up=wire_bytes(content_of_reply(reply)),
+        )
+
+    def is_late(self, time: ClientTime) -> bool:
+        """Tell whether a client's reply comes after the deadline."""
+        return bool(self.deadline) and time.seconds > self.deadline
+
+    def late_words(self, time: ClientTime) -> str:
+        """Return the reason why a late client's reply is lost."""
+        return f"late: {time.seconds:.3g} s, deadline {self.deadline:g} s"
+
+    def round_seconds(self, answered: Collection[ClientTime], silent: Collection[ClientTime]) -> float:
+        """Return how long a round takes: the slowest client's time, at most the deadline.
+
+        The server cannot tell a silent client (late, dropped out or failed) from a slow one: with a deadline it waits
+        until then. Without one it waits for the slowest that answers; where nobody does, for as long as the slowest
+        would have taken.
+        """
+        if silent and self.deadline:
+            return self.deadline
+        return max((time.seconds for time in answered or silent), default=0.0)
+
+    def check_deadline(self, rounds: int, times: Iterable[tuple[int, ClientTime]]) -> None:
+        """Refuse a deadline that no client meets in any round.
+
+        Parameters
+        ----------
+        rounds
+            Rounds of the run.
+        times
+            Partition ids and times of the clients that its rounds ask; read only up to the first that is in time.
+
+        Raises
+        ------
+        InputError
+            Naming the fastest client and its time.
+        """
+        if not self.deadline:
+            return
+        fastest: tuple[int, ClientTime] | None = None
+        for client, time in times:
+            if not self.is_late(time):
+                return
+            if fastest is None or time.seconds < fastest[1].seconds:
+                fastest = (client, time)
+        if fastest is not None:
+            client, time = fastest
+            raise InputError(
+                f"round-deadline = {self.deadline:g} s: no client can answer in time in any of {rounds} rounds; the "
+                f"fastest, client {client} ({time.profile.name}), takes {time.seconds:.3g} s"
+            )

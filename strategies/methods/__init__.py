@@ -1,0 +1,1 @@
+"""The methods: who trains which units in a round."""

@@ -1,0 +1,201 @@
+"""Closed forms as strategies of one round: ridge regression, and the nearest class mean.
+
+Every client is asked once for sums over its standardised features. Added up they give the solution for all images
+together, however these are split over the clients; it is a linear classifier, written and evaluated like any other
+model. Nothing is descended: rounds, steps, rates and the MLP's widths have no part in it, and neither has
+``clients-per-round``, since there is no second round to ask the others in.
+
+============== ==============================================================================================
+``ridge``      X'X and X'Y from each client; logits are ten times the scores of ridge regression, whose penalty is
+               ``ridge-penalty``, or chosen on the server's validation images
+``class-mean`` X'Y alone, the sums of each class; logits are m_c·x − ‖m_c‖²/2, largest where ‖x − m_c‖ is smallest
+============== ==============================================================================================
+
+References
+----------
+E. Fanì et al., Accelerating Heterogeneous Federated Learning with Closed-form Classifiers (Fed3R), ICML 2024, §3.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from numpy.typing import NDArray
+
+from fl_sparse.config import RunConfig
+from fl_sparse.errors import InputError
+from fl_sparse.features.statistics import Standardizer
+from fl_sparse.learn.closed_form import Gram, add, best_penalty, gram_flops, nearest_mean, ridge_logits
+from fl_sparse.model.workload import Workload
+from fl_sparse.wire import content_of_gram_question, parameters_of, read_gram, wire_bytes
+from fl_sparse.wire.exchange import ClientDescription, Parameters, TrainReply
+from strategies.round.groups import Placement, check_takes_no_updates, whole_model
+from strategies.round.report import RoundReport
+from strategies.round.sampling import drops_out
+from strategies.round.strategy import SubmodelStrategy
+
+Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
+"""Standardised features (n, F) and labels (n,)."""
+Classifier = tuple[NDArray[Any], NDArray[Any]]
+"""Weight (C, F) and bias (C,) of a linear classifier."""
+
+
+@dataclass(frozen=True)
+class ClosedForm(ABC):
+    """A linear classifier from sums over clients; ``penalty`` is ridge regression's, 0 = chosen on validation."""
+
+    options: ClassVar[tuple[str, ...]] = ()
+    class_sums: ClassVar[bool]
+    """Whether the sums of each class are enough."""
+
+    penalty: float
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> Self:
+        """Build the rule of a run.
+
+        Raises
+        ------
+        InputError
+            For what only makes sense where models are trained.
+        """
+        check_takes_no_updates(config, f"strategy {config.strategy!r} trains no model")
+        return cls(config.ridge_penalty)
+
+    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
+        """Return the whole of a linear classifier for each client, which any can hold."""
+        return [whole_model(())] * len(clients)
+
+    @abstractmethod
+    def solve(self, gram: Gram, validation: Labelled | None) -> Classifier:
+        """Return the classifier; ``validation`` is None where the server holds no images."""
+
+
+class Ridge(ClosedForm):
+    """Ridge regression on one-hot labels."""
+
+    class_sums = False
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> Self:
+        """Build the rule of a run.
+
+        Raises
+        ------
+        InputError
+            If there are no images to choose the penalty on.
+        """
+        if config.ridge_penalty == 0 and config.evaluate != "server":
+            raise InputError(
+                f"ridge-penalty = 0.0 is chosen on the server's validation images, but evaluate = {config.evaluate!r}"
+            )
+        return super().from_config(config)
+
+    def solve(self, gram: Gram, validation: Labelled | None) -> Classifier:
+        """Return ridge regression's solution, as logits."""
+        penalty = self.penalty
+        if not penalty:
+            assert validation is not None
+            penalty = best_penalty(gram, *validation)
+        return ridge_logits(gram, penalty)
+
+
+class ClassMean(ClosedForm):
+    """Nearest class mean."""
+
+    class_sums = True
+
+    def solve(self, gram: Gram, validation: Labelled | None) -> Classifier:
+        """Return the linear classifier that the class means are."""
+        return nearest_mean(gram)
+
+
+class ClosedFormStrategy(SubmodelStrategy):
+    """Asks every client for its sums, and solves."""
+
+    rule: ClosedForm
+
+    def __init__(
+        self,
+        config: RunConfig,
+        rule: ClosedForm,
+        clients: Mapping[int, ClientDescription],
+        standardizer: Standardizer | None,
+        validation: Labelled | None,
+    ) -> None:
+        super().__init__(config, rule, clients, standardizer)
+        self._validation = validation
+        self._grams: dict[int, Gram] = {}
+        self._gram: Gram | None = None
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Return the question for every client, but for those drawn to drop out."""
+        self._parameters = parameters_of(arrays)
+        nodes = self._reachable.among(grid.get_node_ids(), self.clients)
+        self._silent = {node for node in nodes if drops_out(self.config, server_round, self.clients[node].partition_id)}
+        self._placed = dict(zip(nodes, self.rule.place(server_round, [self.clients[n] for n in nodes]), strict=True))
+        self.report = RoundReport(asked=len(nodes))
+        content = content_of_gram_question(self.standardizer, class_sums=self.rule.class_sums)
+        down = wire_bytes(content)
+        messages = []
+        for node in nodes:
+            client = self.clients[node]
+            flops = gram_flops(
+                client.num_examples * self.config.views,
+                client.num_features,
+                len(client.classes),
+                class_sums=self.rule.class_sums,
+            )
+            self.report.work.append(Workload(0, 0.0, {"sums": flops}))
+            self.report.bytes_down += down
+            if self.clock is not None:
+                self._times[node] = self.clock.time(client.partition_id, bytes_down=down, flops=flops)
+            if node not in self._silent:
+                messages.append(Message(content, node, "query.gram", group_id=str(server_round)))
+        return messages
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Return the solution; without a usable reply, the model stays as it is."""
+        arrays, metrics = super().aggregate_train(server_round, replies)
+        self.report.train_loss = None
+        return arrays, metrics
+
+    def _accept(self, server_round: int, message: Message, node: int, accepted: Container[int]) -> TrainReply:
+        if node not in self._placed or node in accepted:
+            raise ValueError("the node was not asked, or answered twice")
+        client = self.clients[node]
+        self._grams[node] = read_gram(
+            message.content, client.num_features, len(client.classes), class_sums=self.rule.class_sums
+        )
+        return TrainReply(server_round, 0, {}, client.num_examples, loss=0.0)
+
+    def _begin(self) -> None:
+        self._grams, self._gram = {}, None
+
+    def _take(self, node: int, reply: TrainReply) -> None:
+        # One running sum: a client's Gram matrices are larger than its model.
+        own = self._grams.pop(node)
+        self._gram = own if self._gram is None else add([self._gram, own])
+
+    def _reassemble(self) -> Parameters:
+        assert self._gram is not None
+        weight, bias = self.rule.solve(self._gram, self._validation)
+        return {
+            "output.weight": np.ascontiguousarray(weight, dtype=np.float32),
+            "output.bias": np.ascontiguousarray(bias, dtype=np.float32),
+        }
+
+
+def one_round(config: RunConfig) -> RunConfig:
+    """Return a closed form's configuration with what it comes to: a linear classifier, in one round."""
+    return replace(config, hidden_widths="none", normalization="none", num_server_rounds=1)

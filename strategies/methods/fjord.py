@@ -1,0 +1,83 @@
+"""FjORD: ordered dropout. A client holds a prefix of the units; each of its steps trains a prefix of that, drawn anew.
+
+Symbols: P the set of shares (``ordered-shares``), p a share; K_l units of hidden layer l (H_l elsewhere).
+
+- Client k's p_max is the largest p of P that its capacity admits; it holds the first ⌈p_max K_l⌉ units of each layer.
+- A local step draws p uniformly from the p ≤ p_max of P, and trains the first ⌈p K_l⌉ units, with the others absent
+  from the passes forward and backward (drawn on the client, from (seed, client, step)).
+- A coordinate becomes the mean by examples over the clients that hold it, whether or not their steps drew it.
+- Sub-models are used as they are, at training and after, so nothing is scaled whatever ``scale`` says.
+- With ``self-distillation``, each step passes its batch also through the widest sub-model, which learns from the
+  labels; the drawn one learns from its probabilities (the paper's weight and temperature, 1).
+
+A step's gradients are zero beyond its prefix, as automatic differentiation gives them: momentum and Adam's moments move
+on there. Steps take the time of p_max, since units are masked here, not cut away; FLOPs and active weights are counted
+of the units that take part, as the method has them.
+
+References
+----------
+S. Horváth et al., FjORD: Fair and Accurate Federated Learning under heterogeneous targets with Ordered Dropout, NeurIPS
+2021, section 3 and Algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from fl_sparse.config import RunConfig
+from fl_sparse.errors import InputError
+from fl_sparse.wire.exchange import ClientDescription
+from strategies.round.groups import ROUNDING, Placement, check_layers, held_units, prefix
+
+
+@dataclass(frozen=True)
+class FjORD:
+    """The first ⌈p_max K_l⌉ units of each layer, of which steps train drawn prefixes."""
+
+    options: ClassVar[tuple[str, ...]] = ("ordered-shares", "self-distillation")
+
+    widths: tuple[int, ...]
+    shares: tuple[float, ...]
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> Self:
+        """Build the rule of a run.
+
+        Raises
+        ------
+        InputError
+            With LayerNorm, which would count the units that a step leaves out.
+        """
+        if config.normalization != "none":
+            raise InputError(
+                f"normalization = {config.normalization!r}: strategy 'fjord' leaves units out of single steps; "
+                "expected 'none'"
+            )
+        check_layers(config.widths, "strategy 'fjord'")
+        return cls(config.widths, config.shares)
+
+    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
+        """Return each client's prefix, and those its steps draw from.
+
+        Raises
+        ------
+        InputError
+            If a client's capacity is below the smallest share.
+        """
+        return [self._place(client) for client in clients]
+
+    def _place(self, client: ClientDescription) -> Placement:
+        admitted = [share for share in self.shares if share <= client.capacity + ROUNDING]
+        if not admitted:
+            raise InputError(
+                f"client {client.partition_id}: capacity = {client.capacity:g} is below the smallest of "
+                f"ordered-shares; expected {self.shares[0]:g} or more"
+            )
+        return Placement(
+            client.partition_id,
+            prefix(self.widths, admitted[-1]),
+            (1.0,) * (len(self.widths) + 1),
+            prefixes=tuple(tuple(held_units(width, share) for width in self.widths) for share in admitted),
+        )

@@ -1,0 +1,1 @@
+"""One round of any method: draw, cut, send, check, add up."""
