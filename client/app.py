@@ -11,29 +11,31 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 
 from client.held_data import HeldData, held_data, training_rows
-from client.residual import keep_residual, kept_residual
 from fl_sparse import __version__
-from fl_sparse.codec.error_feedback import encode_update
 from fl_sparse.data.client_rows import ClientRows
 from fl_sparse.errors import InputError
 from fl_sparse.features.statistics import Standardizer
 from fl_sparse.federation import local_statistics
-from fl_sparse.learn.array_ops import ArrayOps
 from fl_sparse.learn.closed_form import gram_of
 from fl_sparse.learn.evaluation import evaluate_table
-from fl_sparse.learn.local_training import LocalData, train_locally
-from fl_sparse.model.mlp import MLPSpec
+from fl_sparse.learn.learner import ClientJob, FeatureRows, train_in_turn
+from fl_sparse.learn.mlp_stack.learner import MLPLearner, mlp_of
 from fl_sparse.shard.size import training_bytes
 from fl_sparse.wire import (
+    ClientDescription,
+    EvaluationReply,
+    Standardizing,
     content_of_description,
     content_of_evaluation,
     content_of_gram,
     content_of_refusal,
     content_of_reply,
+    read_evaluation_order,
     read_gram_question,
     read_order,
 )
-from fl_sparse.wire.exchange import ClientDescription, EvaluationReply, TrainOrder
+from fl_sparse.wire.replies import reply_to
+from fl_sparse.wire.residual_state import keep_residual, kept_residual
 
 Answer = Callable[[Message, Context], RecordDict]
 STATE = "standardizer"
@@ -76,11 +78,11 @@ def describe(message: Message, context: Context) -> RecordDict:
 def train(message: Message, context: Context) -> RecordDict:
     """Train the subnet of the message on this node's features."""
     order, data = read_order(message.content), _held(context)
-    standardizer = _standardizer(order, context, data)
-    features, labels = training_rows(data, standardizer)
-    local = LocalData(features, labels, np.arange(len(labels)), data.partition_id, data.table.features.shape[0])
-    trained = train_locally([order], [local], ArrayOps())[0]
-    reply, residual = encode_update(order, trained, kept_residual(context))
+    features, labels = training_rows(data, _standardizer(order.standardizing, context))
+    rows = FeatureRows(features, labels, data.table.features.shape[0])
+    job = ClientJob(order.job, data.partition_id, np.arange(len(labels)))
+    (trained,) = train_in_turn(MLPLearner(), [job], rows)
+    reply, residual = reply_to(order, trained, kept_residual(context))
     keep_residual(context, residual)
     return content_of_reply(reply)
 
@@ -99,13 +101,12 @@ def gram(message: Message, context: Context) -> RecordDict:
 @_answers
 def evaluate(message: Message, context: Context) -> RecordDict:
     """Evaluate the whole MLP on the part of this node's images that it kept back."""
-    order, data = read_order(message.content), _held(context)
-    standardizer = _standardizer(order, context, data)
-    spec = MLPSpec.of_parameters(order.parameters, activation=order.activation, normalization=order.normalization)
+    order, data = read_evaluation_order(message.content), _held(context)
+    standardizer = _standardizer(order.standardizing, context)
     rows = data.rows.held_out
     features = data.table.features[0, rows]
     inputs = features if standardizer is None else standardizer(features)
-    score = evaluate_table(order.parameters, spec, inputs, data.table.labels[rows])
+    score = evaluate_table(order.job.part.parameters, mlp_of(order.job), inputs, data.table.labels[rows])
     return content_of_evaluation(EvaluationReply(order.round, score.accuracy, score.loss, score.num_examples))
 
 
@@ -123,15 +124,13 @@ def _held(context: Context) -> HeldData:
     return held_data(context.run_config, context.node_config)
 
 
-def _standardizer(order: TrainOrder, context: Context, data: HeldData) -> Standardizer | None:
+def _standardizer(standardizing: Standardizing, context: Context) -> Standardizer | None:
     """Return the federation's standardizer: from the message, else from the node's own state."""
-    if not order.expects_standardizer:
+    if not standardizing.expected:
         return None
-    if order.standardizer is not None:
-        context.state[STATE] = ConfigRecord(
-            {"mean": order.standardizer.mean.tobytes(), "inverse-std": order.standardizer.inverse_std.tobytes()}
-        )
-        return order.standardizer
+    if (sent := standardizing.sent) is not None:
+        context.state[STATE] = ConfigRecord({"mean": sent.mean.tobytes(), "inverse-std": sent.inverse_std.tobytes()})
+        return sent
     if STATE not in context.state:
         raise InputError("the node holds no standardizer: its state was lost, it gets another with the next message")
     kept = context.state.config_records[STATE]

@@ -118,7 +118,7 @@ def start(backend: str, config: RunConfig, launch: Launch, path: Path, watcher: 
     if backend == "ray":
         return ray_backend.run(config, launch, path, watcher)
     from client.app import app, train
-    from fl_sparse.learn.array_ops import TorchOps
+    from fl_sparse.array_ops import TorchOps
     from server.simulation import simulate
 
     return simulate(config, launch, path, app, train, TorchOps(), watcher)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
+from fl_sparse.learn.task import Parameters
 from fl_sparse.model.own_models import models_of
-from fl_sparse.wire.exchange import Parameters
 from server.client_table import ClientTable
 from server.records import RoundRecord
 

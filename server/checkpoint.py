@@ -1,13 +1,13 @@
 """Checkpoints: all that a run needs to go on exactly, after each round, whole or absent.
 
-Every draw follows from the configuration and the round, so weights, the frozen standardizer, the server optimiser's
-moments and, where it is kept, the clients' optimiser state are the whole state; the clients' accuracies at the round
-chosen so far wait here for the summary.
+Every draw follows from the configuration and the round, so weights, the frozen standardizer and the named states of
+strategy, rule and clients are the whole state; the clients' accuracies at the round chosen so far wait here for the
+summary. A state is a mapping of arrays under a name of its own: whoever has something to remember adds one, and nothing
+here knows what is in it.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,19 +15,23 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from fl_sparse.atomic_file import write_whole
 from fl_sparse.errors import InputError
 from fl_sparse.features.statistics import Standardizer
-from fl_sparse.wire.exchange import Parameters
+from fl_sparse.learn.task import Parameters
+from fl_sparse.nested_names import flattened, nested, under
+from fl_sparse.tensor_file import read_tensors
 from server.client_accuracy import ClientAccuracy
-from strategies.state.optimizer_state import KeptState
 
-KEPT = 3
-WEIGHTS, STANDARDIZER, SERVER, CLIENTS, OPTIMIZER = "weights.", "standardizer.", "server.", "clients.", "optimizer."
-STEPS = "optimizer-steps"
+LAST = 3
+"""Checkpoints that are left of a run."""
+WEIGHTS, STANDARDIZER, CLIENTS = "weights", "standardizer", "clients"
+OWN = (WEIGHTS, STANDARDIZER, CLIENTS)
+"""Names that no state may have."""
+OLD_STEPS = "optimizer-steps"
+"""Where checkpoints of version 0.1.0 hold the clients' optimiser steps."""
 
 
 @dataclass(frozen=True)
@@ -38,34 +42,28 @@ class Checkpoint:
     parameters: Parameters = field(repr=False)
     standardizer: Standardizer | None = field(repr=False)
     classes: tuple[str, ...]
-    moments: Mapping[str, Parameters] = field(default_factory=dict, repr=False)
-    """Of the server optimiser, by moment and parameter; none before the first round and under plain averaging."""
+    states: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict, repr=False)
+    """Name -> arrays, of whatever outlives a round beside the model."""
     by_client: ClientAccuracy | None = field(default=None, repr=False)
     """At the round chosen so far, if it is known."""
-    kept: KeptState = field(default_factory=KeptState, repr=False)
-    """The clients' optimiser state under ``optimizer-state = kept``."""
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, kept: int = KEPT) -> Path:
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, last: int = LAST) -> Path:
     """Write a checkpoint atomically and drop all but the last few."""
-    tensors: dict[str, NDArray[Any]] = {
-        WEIGHTS + name: np.ascontiguousarray(values) for name, values in checkpoint.parameters.items()
-    }
+    groups: dict[str, Mapping[str, NDArray[Any]]] = {WEIGHTS: checkpoint.parameters}
     if checkpoint.standardizer is not None:
-        tensors[STANDARDIZER + "mean"] = checkpoint.standardizer.mean
-        tensors[STANDARDIZER + "inverse_std"] = checkpoint.standardizer.inverse_std
-    for prefix, moments in ((SERVER, checkpoint.moments), (OPTIMIZER, checkpoint.kept.moments)):
-        for moment, held in moments.items():
-            tensors |= {f"{prefix}{moment}.{name}": np.ascontiguousarray(values) for name, values in held.items()}
-    path = folder / f"round-{checkpoint.round:06d}.safetensors"
+        groups[STANDARDIZER] = {
+            "mean": checkpoint.standardizer.mean,
+            "inverse_std": checkpoint.standardizer.inverse_std,
+        }
     metadata = {"round": str(checkpoint.round), "classes": "\n".join(checkpoint.classes)}
     if (found := checkpoint.by_client) is not None:
-        tensors |= {CLIENTS + "ids": found.clients, CLIENTS + "accuracy": found.accuracy}
+        groups[CLIENTS] = {"ids": found.clients, "accuracy": found.accuracy}
         metadata |= {"clients-round": str(found.round), "clients-of": found.of}
-    if checkpoint.kept.steps:
-        metadata[STEPS] = str(checkpoint.kept.steps)
+    tensors = {name: np.ascontiguousarray(array) for name, array in flattened({**checkpoint.states, **groups}).items()}
+    path = folder / f"round-{checkpoint.round:06d}.safetensors"
     write_whole(path, save(tensors, metadata=metadata))
-    for old in stored_checkpoints(folder)[:-kept]:
+    for old in stored_checkpoints(folder)[:-last]:
         old.unlink(missing_ok=True)
     return path
 
@@ -79,32 +77,23 @@ def load_checkpoint(path: Path) -> Checkpoint:
         If the file is missing, truncated or no checkpoint.
     """
     try:
-        with safe_open(path, framework="np") as stored:
-            metadata = stored.metadata() or {}
-            tensors: dict[str, NDArray[Any]] = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        number, steps = int(metadata["round"]), int(metadata.get(STEPS, 0))
+        tensors, metadata = read_tensors(path)
+        number = int(metadata["round"])
         by_client = None
         if "clients-round" in metadata:
-            ids, accuracy = tensors[CLIENTS + "ids"], tensors[CLIENTS + "accuracy"]
-            by_client = ClientAccuracy(int(metadata["clients-round"]), metadata["clients-of"], ids, accuracy)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+            held = under(tensors, CLIENTS + ".")
+            by_client = ClientAccuracy(
+                int(metadata["clients-round"]), metadata["clients-of"], held["ids"], held["accuracy"]
+            )
+        classes = tuple(metadata["classes"].split("\n"))
+    except (InputError, KeyError, ValueError) as error:
         raise InputError(f"checkpoint {path} cannot be read: {error}") from None
-    weights = {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}
-    standardizer = None
-    if STANDARDIZER + "mean" in tensors:
-        standardizer = Standardizer(tensors[STANDARDIZER + "mean"], tensors[STANDARDIZER + "inverse_std"])
-    classes = tuple(metadata["classes"].split("\n"))
-    kept = KeptState(steps, _moments(tensors, OPTIMIZER))
-    return Checkpoint(number, weights, standardizer, classes, _moments(tensors, SERVER), by_client, kept)
-
-
-def _moments(tensors: Mapping[str, NDArray[np.float32]], prefix: str) -> dict[str, Parameters]:
-    moments: dict[str, dict[str, NDArray[np.float32]]] = defaultdict(dict)
-    for key, value in tensors.items():
-        if key.startswith(prefix):
-            moment, _, name = key.removeprefix(prefix).partition(".")
-            moments[moment][name] = value
-    return dict(moments)
+    groups = nested(tensors)
+    standardizer = Standardizer(**groups[STANDARDIZER]) if STANDARDIZER in groups else None
+    states = {name: arrays for name, arrays in groups.items() if name not in OWN}
+    if OLD_STEPS in metadata:
+        states["optimizer"]["steps"] = np.array(int(metadata[OLD_STEPS]), dtype=np.int64)
+    return Checkpoint(number, groups.get(WEIGHTS, {}), standardizer, classes, states, by_client)
 
 
 def stored_checkpoints(folder: Path) -> list[Path]:

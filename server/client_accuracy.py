@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse.learn.evaluation import Score
-from fl_sparse.wire.exchange import EvaluationReply
+from fl_sparse.wire import EvaluationReply
 from server.client_table import ClientTable
 
 MOST_LISTED = 1000

@@ -18,7 +18,7 @@ from fl_sparse.atomic_file import write_whole
 from fl_sparse.data.partition_picture import partition_counts
 from fl_sparse.errors import InputError
 from fl_sparse.federation import HeldOut
-from fl_sparse.wire.exchange import ClientDescription
+from fl_sparse.wire import ClientDescription
 from server.population import Population
 
 Numbers = NDArray[np.int64]

@@ -8,28 +8,32 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_sparse.codec.error_feedback import Residual, encode_update
+from fl_sparse.array_ops import ArrayOps
+from fl_sparse.codec.residual import Residual
 from fl_sparse.config import RunConfig
 from fl_sparse.data.client_rows import ClientRows
 from fl_sparse.features.statistics import Standardizer
 from fl_sparse.federation import TrainingTable, federation_statistics, local_rows, standardized
-from fl_sparse.learn.array_ops import ArrayOps
-from fl_sparse.learn.local_training import LocalData, train_in_turn
+from fl_sparse.learn.learner import ClientJob, FeatureRows, train_in_turn
+from fl_sparse.learn.mlp_stack.learner import MLPLearner
+from fl_sparse.learn.task import Trained
 from fl_sparse.shard.size import training_bytes
-from fl_sparse.wire.exchange import TrainOrder, TrainReply
+from fl_sparse.wire import TrainReply
+from fl_sparse.wire.replies import reply_to
+from server.in_process_grid import Addressed
 from server.population import Population
 
 
 class Cohort:
-    """Callable for the in-process grid: orders and partition ids in, replies out, a part of the cohort at a time."""
+    """Callable for the in-process grid: orders in, replies out, a part of the cohort at a time."""
 
     def __init__(self, config: RunConfig, training: TrainingTable, ops: ArrayOps) -> None:
         self._config = config
         self._training = training
-        self._ops = ops
+        self._learner = MLPLearner(ops)
         self._standardizer: Standardizer | None = None
         # A device keeps its own; here they are one model a client that has trained under error feedback.
-        self._residuals: dict[int, Residual] = {}
+        self.residuals: dict[int, Residual] = {}
         self._parts = _training_parts(config, training)
 
     def population(self, nodes: range) -> Population:
@@ -46,23 +50,26 @@ class Cohort:
             shard_bytes=None if table.shard is None else training_bytes(table.shard, self._parts),
         )
 
-    def __call__(self, orders: Sequence[TrainOrder], clients: Sequence[int]) -> Iterator[TrainReply]:
+    def __call__(self, addressed: Sequence[Addressed]) -> Iterator[TrainReply]:
         """Train all orders."""
         if self._standardizer is None:
             # Frozen in round 0, it reaches every node with its first train message.
-            self._standardizer = _standardizer(orders)
-        trained = train_in_turn(orders, [self._data(client) for client in clients], self._ops)
-        return map(self._encode, orders, clients, trained)
+            self._standardizer = _standardizer(addressed)
+        # What is encoded is an array first.
+        jobs = [
+            ClientJob(to.order.job, to.client, self._parts[to.client], to.group, to.order.update.format == "float32")
+            for to in addressed
+        ]
+        table, views = self._training.table, self._training.table.features.shape[0]
+        rows = FeatureRows(self._features, table.labels, views, self._standardizer)
+        return map(self._reply, addressed, train_in_turn(self._learner, jobs, rows))
 
-    def _encode(self, order: TrainOrder, client: int, trained: TrainReply) -> TrainReply:
-        reply, residual = encode_update(order, trained, self._residuals.pop(client, None))
+    def _reply(self, to: Addressed, trained: Trained) -> TrainReply:
+        kept = self.residuals.pop(to.client, None)
+        reply, residual = reply_to(to.order, trained, kept)
         if residual is not None:
-            self._residuals[client] = residual
+            self.residuals[to.client] = residual
         return reply
-
-    def _data(self, client: int) -> LocalData:
-        table, rows = self._training.table, self._parts[client]
-        return LocalData(self._features, table.labels, rows, client, table.features.shape[0], self._standardizer)
 
     @functools.cached_property
     def _features(self) -> NDArray[np.float32]:
@@ -78,5 +85,6 @@ def _training_parts(config: RunConfig, training: TrainingTable) -> ClientRows:
     return ClientRows.of(rows.training for rows in split)
 
 
-def _standardizer(orders: Sequence[TrainOrder]) -> Standardizer | None:
-    return next((order.standardizer for order in orders if order.standardizer is not None), None)
+def _standardizer(addressed: Sequence[Addressed]) -> Standardizer | None:
+    sent = (to.order.standardizing.sent for to in addressed)
+    return next((standardizer for standardizer in sent if standardizer is not None), None)

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_sparse.array_ops import ArrayOps
 from fl_sparse.features.statistics import Standardizer
 from fl_sparse.federation import FeatureTable, HeldOut, standardized
-from fl_sparse.learn.array_ops import ArrayOps
 from fl_sparse.learn.evaluation import Score, evaluate_table, mean_score
+from fl_sparse.learn.task import Parameters
 from fl_sparse.model.mlp import MLPSpec
 from fl_sparse.model.own_models import models_of
-from fl_sparse.wire.exchange import Parameters
 
 
 @dataclass(frozen=True)

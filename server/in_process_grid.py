@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from flwr.app import Context, Message, MessageType, RecordDict
@@ -10,13 +11,24 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
-from fl_sparse.wire import content_of_reply, copied, read_order
-from fl_sparse.wire.exchange import TrainOrder, TrainReply
+from fl_sparse.codec.residual import Residual
+from fl_sparse.wire import SharedContent, TrainOrder, TrainReply, content_of_reply, copied, read_order
+from fl_sparse.wire.residual_state import keep_residual, kept_residual
 from server.flower_private import failed_reply, identify_process, number_message
 from server.population import Population
 
-TrainCohort = Callable[[Sequence[TrainOrder], Sequence[int]], Iterable[TrainReply]]
-"""Orders and the partition ids they are for → replies, in the same order."""
+
+@dataclass(frozen=True)
+class Addressed:
+    """An order, the partition id that it is for, and the group whose members begin with the same arrays."""
+
+    order: TrainOrder = field(repr=False)
+    client: int
+    group: int
+
+
+TrainCohort = Callable[[Sequence[Addressed]], Iterable[TrainReply]]
+"""Orders → replies, in the same order."""
 
 RUN_ID = 1
 SERVER_NODE_ID = 1
@@ -38,6 +50,8 @@ class InProcessGrid(Grid):
         Trains all train messages of a call at once; None sends each through ``client_app``, so that no mod is skipped.
     population
         Node ids -> what all nodes would answer to round 0's question; None has each asked by a message.
+    residuals
+        Where ``train_cohort`` keeps the residuals of error feedback, by partition id.
     """
 
     def __init__(
@@ -47,6 +61,7 @@ class InProcessGrid(Grid):
         num_clients: int,
         train_cohort: TrainCohort | None,
         population: Callable[[range], Population] | None = None,
+        residuals: dict[int, Residual] | None = None,
     ) -> None:
         identify_process(RUN_ID, SERVER_NODE_ID)
         self._client_app = client_app
@@ -54,6 +69,7 @@ class InProcessGrid(Grid):
         self._num_clients = num_clients
         self._train_cohort = train_cohort
         self._population = population
+        self._residuals = {} if residuals is None else residuals
         self._contexts: dict[int, Context] = {}
         self._run = Run.create_empty(RUN_ID)
         self._replies: dict[str, Message] = {}
@@ -86,6 +102,20 @@ class InProcessGrid(Grid):
         """Return what all nodes would answer to round 0's question, None if each has to be asked."""
         return None if self._population is None else self._population(self.get_node_ids())
 
+    def residuals(self) -> Mapping[int, Residual]:
+        """Return what error feedback has its clients keep, by partition id."""
+        if self._train_cohort is not None:
+            return self._residuals
+        kept = {node - FIRST_NODE_ID: kept_residual(context) for node, context in self._contexts.items()}
+        return {client: residual for client, residual in kept.items() if residual is not None}
+
+    def hand_out(self, residuals: Mapping[int, Residual]) -> None:
+        """Give clients the residuals that they kept in a run that now goes on."""
+        self._residuals.update(residuals)
+        if self._train_cohort is None:
+            for client, residual in residuals.items():
+                keep_residual(self._context(FIRST_NODE_ID + client), residual)
+
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Answer the messages; their replies wait to be pulled."""
         sent = list(messages)
@@ -114,14 +144,7 @@ class InProcessGrid(Grid):
     def _cohort(self, messages: Sequence[Message]) -> Iterator[Message]:
         if not messages or self._train_cohort is None:
             return
-        # Clients who are told the same are sent the same content, which is read once.
-        read: dict[int, TrainOrder] = {}
-        for message in messages:
-            if id(message.content) not in read:
-                read[id(message.content)] = read_order(message.content)
-        orders = [read[id(message.content)] for message in messages]
-        clients = [message.metadata.dst_node_id - FIRST_NODE_ID for message in messages]
-        for message, reply in zip(messages, self._train_cohort(orders, clients), strict=True):
+        for message, reply in zip(messages, self._train_cohort(_addressed(messages)), strict=True):
             yield Message(content_of_reply(reply), reply_to=message)
 
     def _one(self, message: Message) -> Message:
@@ -142,3 +165,19 @@ class InProcessGrid(Grid):
                 run_config=self._run_config,
             )
         return self._contexts[node]
+
+
+def _addressed(messages: Sequence[Message]) -> list[Addressed]:
+    """Return the messages' orders: a content that several are sent is read once."""
+    read: dict[int, TrainOrder] = {}
+    found = []
+    for position, message in enumerate(messages):
+        content, client = message.content, message.metadata.dst_node_id - FIRST_NODE_ID
+        if not isinstance(content, SharedContent):
+            # Numbers from -1 down are no group's.
+            found.append(Addressed(read_order(content), client, -1 - position))
+            continue
+        if content.letter not in read:
+            read[content.letter] = read_order(content)
+        found.append(Addressed(read[content.letter], client, content.group))
+    return found

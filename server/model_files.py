@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from fl_sparse.config import RunConfig
+from fl_sparse.learn.task import Parameters
 from fl_sparse.model.own_models import separated
 from fl_sparse.tensor_file import write_tensors
-from fl_sparse.wire.exchange import Parameters
 from server.checkpoint import Checkpoint
 from server.run_folder import RunFolder
 

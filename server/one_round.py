@@ -12,8 +12,8 @@ from flwr.serverapp import Grid
 
 from fl_sparse.config import RunConfig
 from fl_sparse.learn.evaluation import Score
+from fl_sparse.learn.task import Parameters
 from fl_sparse.wire import array_record, parameters_of
-from fl_sparse.wire.exchange import Parameters
 from server.client_accuracy import ClientAccuracy, by_client
 from server.client_table import ClientTable
 from server.evaluation import Examination, score_entries
@@ -70,29 +70,10 @@ def play_round(
     times.append(time.perf_counter())
     report = strategy.report
     phases = np.diff(times).tolist()
-    record = RoundRecord(
-        round=number,
-        train_loss=report.train_loss,
-        bytes_down=report.bytes_down,
-        bytes_up=report.bytes_up,
-        flops_per_client=report.flops_per_client,
-        flops_by_layer=report.flops_by_layer,
-        weights_held=report.weights_held,
-        weights_held_max=report.weights_held_max,
-        weights_active=report.weights_active,
-        asked=report.asked,
-        answered=report.answered,
-        refused=report.refused,
-        lost=report.lost,
-        late=report.late,
-        simulated_seconds=report.simulated_seconds,
-        reasons=tuple(report.reasons),
-        # Writing is known only after the record: this is the round before's.
-        seconds=dict(zip(("configure", "train", "aggregate", "evaluate"), phases, strict=True))
-        | {"write": write_seconds},
-        **score_entries(scores),
-        **_opinion(opinion),
-    )
+    # Writing is known only after the record: this is the round before's.
+    seconds = dict(zip(("configure", "train", "aggregate", "evaluate"), phases, strict=True)) | {"write": write_seconds}
+    entries = report.entries() | score_entries(scores) | _opinion(opinion)
+    record = RoundRecord(round=number, seconds=seconds, **entries)
     return parameters, record, by_client(number, clients, scores, report.evaluations)
 
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from fl_sparse import __version__
 from fl_sparse.features.statistics import FeatureStatistics
-from fl_sparse.wire import content_of_description, wire_bytes
-from fl_sparse.wire.exchange import ClientDescription
+from fl_sparse.wire import ClientDescription, content_of_description, wire_bytes
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,10 +15,10 @@ from fl_sparse import __version__
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
 from fl_sparse.features.statistics import Standardizer, merge
-from fl_sparse.wire import read_description, refusal_of, wire_bytes
-from fl_sparse.wire.exchange import ClientDescription
+from fl_sparse.wire import ClientDescription, read_description, refusal_of, wire_bytes
 from server.in_process_grid import InProcessGrid
 from server.population import Population
+from strategies.round.replies import answers
 
 log = logging.getLogger("fl_sparse.server")
 
@@ -82,25 +82,29 @@ def ask_nodes(grid: Grid, nodes: Sequence[int], *, timeout: float) -> Answers:
     clients: dict[int, ClientDescription] = {}
     exchanged: dict[int, tuple[int, int]] = {}
     up = 0
-    for reply in grid.send_and_receive(messages, timeout=timeout):
-        if reply.has_error():
-            raise InputError(f"a node failed to describe itself: {str(reply.error.reason).strip()}")
-        node = reply.metadata.src_node_id
-        sent = wire_bytes(reply.content)
-        up += sent
-        if (reason := refusal_of(reply.content)) is not None:
-            raise InputError(reason)
-        try:
-            clients[node] = read_description(reply.content)
-        except ValueError as error:
-            raise InputError(f"node {node}: {error}") from None
-        exchanged[clients[node].partition_id] = (down, sent)
+    for answer in answers(grid.send_and_receive(messages, timeout=timeout), set(nodes), _read):
+        if answer.node is None:
+            raise InputError(f"a node failed to describe itself: {answer.reason}")
+        if answer.value is None:
+            raise InputError(answer.reason)
+        up += answer.sent
+        clients[answer.node] = answer.value
+        exchanged[answer.value.partition_id] = (down, answer.sent)
     if not clients:
         raise InputError(f"none of {len(nodes)} nodes answered within {timeout:g} s")
     if len(clients) < len(nodes):
         log.warning("%d of %d nodes did not answer round 0 and are left out", len(nodes) - len(clients), len(nodes))
     _check_alike(list(clients.values()))
     return Answers(clients, down * len(nodes), up, exchanged)
+
+
+def _read(content: RecordDict, node: int) -> ClientDescription:
+    if (reason := refusal_of(content)) is not None:
+        raise ValueError(reason)
+    try:
+        return read_description(content)
+    except ValueError as error:
+        raise ValueError(f"node {node}: {error}") from None
 
 
 def _answers_of(everyone: Population, down: int) -> Answers:

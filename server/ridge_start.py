@@ -11,17 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
 from fl_sparse.features.statistics import Standardizer
 from fl_sparse.federation import HeldOut, standardized
-from fl_sparse.learn.closed_form import Gram, add, best_penalty, ridge_logits
-from fl_sparse.wire import content_of_gram_question, read_gram, wire_bytes
-from fl_sparse.wire.exchange import ClientDescription, Parameters
+from fl_sparse.learn.closed_form import Gram, GramSum, chosen_penalty, ridge_logits
+from fl_sparse.learn.task import Parameters
+from fl_sparse.model.mlp import OUTPUT, SKIP
+from fl_sparse.wire import ClientDescription, content_of_gram_question, read_gram, wire_bytes
 from strategies.round.in_order import InOrder
+from strategies.round.replies import answers
 
 log = logging.getLogger("fl_sparse.server")
 
@@ -60,48 +62,39 @@ def ridge_start(
     """
     content = content_of_gram_question(standardizer)
     messages = [Message(content, node, "query.gram", group_id="0") for node in clients]
-    sums = _Sums()
-    in_order = InOrder(sorted(clients, key=lambda node: clients[node].partition_id), sums.take)
+    sums = GramSum()
+    in_order: InOrder[Gram] = InOrder(
+        sorted(clients, key=lambda node: clients[node].partition_id), lambda node, own: sums.add(own)
+    )
     exchanged: dict[int, tuple[int, int]] = {}
     down, up = wire_bytes(content), 0
-    for reply in grid.send_and_receive(messages, timeout=config.reply_timeout):
-        if reply.has_error():
-            raise InputError(f"a node failed to sum its features: {str(reply.error.reason).strip()}")
-        client = clients[reply.metadata.src_node_id]
-        sent = wire_bytes(reply.content)
-        exchanged[client.partition_id] = (down, sent)
-        up += sent
+
+    def read(answer: RecordDict, node: int) -> Gram:
+        client = clients[node]
         try:
-            gram = read_gram(reply.content, client.num_features, len(client.classes))
+            return read_gram(answer, client.num_features, len(client.classes))
         except ValueError as error:
-            raise InputError(f"client {client.partition_id}: {error}") from None
-        in_order.put(reply.metadata.src_node_id, gram)
+            raise ValueError(f"client {client.partition_id}: {error}") from None
+
+    for answer in answers(grid.send_and_receive(messages, timeout=config.reply_timeout), clients, read):
+        if answer.node is None:
+            raise InputError(f"a node failed to sum its features: {answer.reason}")
+        if answer.value is None:
+            raise InputError(answer.reason)
+        exchanged[clients[answer.node].partition_id] = (down, answer.sent)
+        up += answer.sent
+        in_order.put(answer.node, answer.value)
+        del answer
     in_order.close()
     if sums.total is None:
         raise InputError("no client sent its Gram matrices")
     if sums.clients < len(clients):
         log.warning("%d of %d clients are not in the closed-form start", len(clients) - sums.clients, len(clients))
-    gram = sums.total
-    penalty = config.ridge_penalty
-    if not penalty:
-        if tables is None:
-            raise InputError("ridge-penalty = 0.0 is chosen on the server's validation images; it holds none")
-        penalty = best_penalty(gram, standardized(tables.validation, standardizer), tables.validation.labels)
-    weight, bias = ridge_logits(gram, penalty)
-    started = {name: values * QUIET if name.startswith("output.") else values for name, values in parameters.items()}
-    started["skip.weight"] = np.ascontiguousarray(weight)
-    started["skip.bias"] = bias
+    validation = None if tables is None else (standardized(tables.validation, standardizer), tables.validation.labels)
+    penalty = chosen_penalty(config.ridge_penalty, sums.total, validation)
+    weight, bias = ridge_logits(sums.total, penalty)
+    quiet = (OUTPUT.weight, OUTPUT.bias)
+    started = {name: values * QUIET if name in quiet else values for name, values in parameters.items()}
+    started[SKIP.weight] = np.ascontiguousarray(weight)
+    started[SKIP.bias] = bias
     return RidgeStart(started, penalty, down * len(messages), up, exchanged)
-
-
-class _Sums:
-    """A running sum, since a client's Gram matrices are larger than its model."""
-
-    def __init__(self) -> None:
-        self.total: Gram | None = None
-        self.clients = 0
-
-    def take(self, node: int, own: Gram) -> None:
-        """Add a client's; its place in the sum decides the last bits."""
-        self.total = own if self.total is None else add([self.total, own])
-        self.clients += 1

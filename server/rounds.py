@@ -13,14 +13,15 @@ from typing import Any, Protocol
 
 from flwr.serverapp import Grid
 
+from fl_sparse.array_ops import ArrayOps
 from fl_sparse.config import RunConfig
 from fl_sparse.data.partition_picture import draw_partition
 from fl_sparse.errors import InputError
 from fl_sparse.federation import HeldOut
-from fl_sparse.learn.array_ops import ArrayOps
 from fl_sparse.memory import available_memory
 from fl_sparse.model.mlp import MLPSpec, init_parameters
-from fl_sparse.wire.exchange import ClientDescription, Parameters
+from fl_sparse.model.network import NetworkSpec
+from fl_sparse.wire import ClientDescription
 from server.accounting import cost_entries
 from server.checkpoint import Checkpoint, save_checkpoint
 from server.client_accuracy import ClientAccuracy, by_client, summary_entries
@@ -32,13 +33,17 @@ from server.one_round import play_round
 from server.picture import draw_accuracy
 from server.question import Answers, ask_nodes, federation_standardizer, wait_for_nodes
 from server.records import RoundRecord, chosen_record, summarize
+from server.residual_files import STATE, ResidualFiles, check_residual_files
 from server.ridge_start import ridge_start
 from server.run_folder import RunFolder, rewrite_records, write_record, write_summary
 from server.stored_state import stored_state
 from strategies.clock.deadline import check_deadline
 from strategies.clock.virtual_clock import VirtualClock
 from strategies.registry import assignment_rule, effective, flower_strategy
+from strategies.round.groups import AssignmentRule
 from strategies.round.memory import check_round_memory
+from strategies.round.sampling import sample
+from strategies.state.broadcast import check_broadcast_feedback
 from strategies.state.residuals import check_error_feedback
 
 
@@ -97,15 +102,15 @@ def run_rounds(
     # Nothing has started yet: a capacity that the method cannot meet is found here, not in a later round.
     rule.place(1, _one_of_each_capacity(answers.clients.values()))
     first = next(iter(answers.clients.values()))
-    spec = MLPSpec(first.num_features, config.widths, len(first.classes), config.activation, config.normalization)
-    initial = init_parameters(spec, config.seed)
-    shapes: dict[str, tuple[int, ...]] = {name: values.shape for name, values in initial.items()}
-    if config.init == "ridge":
-        shapes |= {"skip.weight": (len(first.classes), first.num_features), "skip.bias": (len(first.classes),)}
-    streamed = isinstance(grid, InProcessGrid) and grid.streams
-    check_round_memory(config, rule, answers.clients, shapes, streamed=streamed, available=available_memory())
-    check_deadline(config, rule, answers.clients.values(), shapes)
-    check_error_feedback(config, rule, answers.clients.values())
+    spec = MLPSpec(
+        first.num_features,
+        config.widths,
+        len(first.classes),
+        config.activation,
+        config.normalization,
+        skip=config.init == "ridge",
+    )
+    check_run(grid, config, rule, spec, answers.clients)
     tables = held_out(len(nodes)) if config.evaluate == "server" else None
     if tables is not None and tables.test.classes != first.classes:
         raise InputError(
@@ -115,13 +120,14 @@ def run_rounds(
     folder = open_folder()
     clients = client_table(answers.clients, tables)
     write_clients(folder.clients_file, clients)
-    start = _start(folder, config, initial, answers)
+    start = _start(folder, config, spec, answers)
     state = start.checkpoint
     examine = examination(spec, tables, state.standardizer, ops or ArrayOps()) if tables is not None else None
     validation = None if examine is None else examine.sets["validation"]
     strategy = flower_strategy(
-        config, rule, answers.clients, state.standardizer, state.moments, state.kept, validation=validation
+        config, rule, spec, answers.clients, state.standardizer, state.states, validation=validation
     )
+    residuals = _residual_files(grid, config, folder, state)
     records = start.records
     if records and records[0].asked != len(answers.clients):
         watcher.note(f"warning: the run began with {records[0].asked} clients and goes on with {len(answers.clients)}")
@@ -151,18 +157,55 @@ def run_rounds(
         began = time.perf_counter()
         records.append(record)
         accuracies = found if chosen_record(records) is record else state.by_client
-        state = Checkpoint(
-            number, parameters, state.standardizer, state.classes, strategy.moments, accuracies, strategy.kept
-        )
+        states = strategy.states()
+        if residuals is not None and isinstance(grid, InProcessGrid):
+            states |= residuals.save(grid.residuals())
+        state = Checkpoint(number, parameters, state.standardizer, state.classes, states, accuracies)
         # The record first: going on from a checkpoint drops later records, but could not make up a missing one.
         write_record(folder, record)
         save_checkpoint(folder.checkpoints, state)
+        if residuals is not None:
+            residuals.drop_unnamed()
         write_seconds = time.perf_counter() - began
         watcher.round(record, config.num_server_rounds)
     # Pictures wait for the end: the first round should not wait for them.
     if tables is not None and clients.labels is not None:
         draw_partition(tables.split.labels, tables.split.parts, clients.classes, folder.split_file)
     return _finish(folder, config, state, clients, records)
+
+
+def check_run(
+    grid: Grid,
+    config: RunConfig,
+    rule: AssignmentRule,
+    network: NetworkSpec,
+    clients: Mapping[int, ClientDescription],
+) -> None:
+    """Refuse a run that cannot go well to its end, before it starts.
+
+    Raises
+    ------
+    InputError
+        For too little memory, a deadline that nobody meets, residuals that never apply or do not fit the disk.
+    """
+    streamed = isinstance(grid, InProcessGrid) and grid.streams
+    check_round_memory(config, rule, clients, network.model, streamed=streamed, available=available_memory())
+    check_deadline(config, rule, clients.values(), network)
+    check_error_feedback(config, rule, clients.values())
+    check_broadcast_feedback(config, rule, clients.values())
+    if isinstance(grid, InProcessGrid):
+        asked = sample(config, 1, sorted(clients.values(), key=lambda client: client.partition_id))
+        check_residual_files(config, rule.place(1, asked), network.model, len(clients))
+
+
+def _residual_files(grid: Grid, config: RunConfig, folder: RunFolder, state: Checkpoint) -> ResidualFiles | None:
+    """Return the files that residuals are kept in, None where they stay with the clients; hand out those there are."""
+    if not (isinstance(grid, InProcessGrid) and config.error_feedback and config.keep_residuals):
+        return None
+    files = ResidualFiles(folder.checkpoints / "residuals")
+    if STATE in state.states:
+        grid.hand_out(files.load(state.states[STATE]))
+    return files
 
 
 def _one_of_each_capacity(clients: Iterable[ClientDescription]) -> list[ClientDescription]:
@@ -175,7 +218,7 @@ def _one_of_each_capacity(clients: Iterable[ClientDescription]) -> list[ClientDe
     return sorted(first.values(), key=lambda client: client.partition_id)
 
 
-def _start(folder: RunFolder, config: RunConfig, initial: Parameters, answers: Answers) -> Start:
+def _start(folder: RunFolder, config: RunConfig, spec: MLPSpec, answers: Answers) -> Start:
     stored = stored_state(folder)
     if stored is not None:
         checkpoint, records = stored
@@ -184,7 +227,7 @@ def _start(folder: RunFolder, config: RunConfig, initial: Parameters, answers: A
     first = next(iter(answers.clients.values()))
     standardizer = federation_standardizer(answers.clients) if config.standardize else None
     rewrite_records(folder, [])
-    return Start(Checkpoint(0, initial, standardizer, first.classes), [])
+    return Start(Checkpoint(0, init_parameters(spec, config.seed), standardizer, first.classes), [])
 
 
 def _simulated(config: RunConfig, phases: Sequence[Mapping[int, tuple[int, int]]]) -> float | None:

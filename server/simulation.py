@@ -12,6 +12,7 @@ from typing import Any
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
+from fl_sparse.array_ops import ArrayOps
 from fl_sparse.config import RunConfig, to_mapping
 from fl_sparse.federation import (
     HeldOut,
@@ -22,7 +23,6 @@ from fl_sparse.federation import (
     remember_training_table,
     training_table,
 )
-from fl_sparse.learn.array_ops import ArrayOps
 from server.cohort import Cohort
 from server.flower_private import trains_plainly
 from server.in_process_grid import InProcessGrid
@@ -92,7 +92,8 @@ def simulate_table(
     remember_training_table(config, training)  # for questions that the ClientApp answers
     cohort = Cohort(config, training, ops) if trains_plainly(client_app, train_handler) else None
     population = None if cohort is None else cohort.population
-    grid = InProcessGrid(client_app, to_mapping(config), len(training.parts), cohort, population)
+    residuals = None if cohort is None else cohort.residuals
+    grid = InProcessGrid(client_app, to_mapping(config), len(training.parts), cohort, population, residuals)
     with _older_objects_left_alone():
         return run_rounds(grid, config, lambda: launch.open(config, path), held_out, watcher, ops)
 

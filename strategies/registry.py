@@ -8,9 +8,12 @@ from fl_sparse.config import RunConfig, default_of, to_mapping
 from fl_sparse.config.values import shown
 from fl_sparse.errors import InputError, nearest
 from fl_sparse.features.statistics import Standardizer
-from fl_sparse.wire.exchange import ClientDescription
+from fl_sparse.learn.closed_form import Labelled
+from fl_sparse.model.mlp import hidden_axes
+from fl_sparse.model.network import NetworkSpec
+from fl_sparse.wire import ClientDescription
 from strategies.methods.alone import Alone, AloneStrategy
-from strategies.methods.closed_form import ClassMean, ClosedForm, ClosedFormStrategy, Labelled, Ridge, one_round
+from strategies.methods.closed_form import ClassMean, ClosedForm, ClosedFormStrategy, Ridge, one_round
 from strategies.methods.fedavg import FedAvg
 from strategies.methods.federated_dropout import FederatedDropout
 from strategies.methods.fedprox import FedProx
@@ -20,9 +23,8 @@ from strategies.methods.heterofl import HeteroFL
 from strategies.methods.ist import IST
 from strategies.methods.ist_capacity import ISTCapacity
 from strategies.round.groups import AssignmentRule
-from strategies.round.strategy import SubmodelStrategy
-from strategies.state.optimizer_state import KeptState
-from strategies.state.server_optimizer import Moments, ServerOptimizer
+from strategies.round.strategy import States, SubmodelStrategy
+from strategies.state.server_optimizer import ServerOptimizer
 
 STRATEGIES: Mapping[str, type[AssignmentRule]] = {
     "fedavg": FedAvg,
@@ -72,7 +74,7 @@ def assignment_rule(config: RunConfig) -> AssignmentRule:
             "none; it is for strategy or init = 'ridge'"
         )
     ServerOptimizer.from_config(config)
-    return method.from_config(config)
+    return method.from_config(config, hidden_axes(config.widths))
 
 
 def effective(config: RunConfig) -> RunConfig:
@@ -83,10 +85,10 @@ def effective(config: RunConfig) -> RunConfig:
 def flower_strategy(
     config: RunConfig,
     rule: AssignmentRule,
+    network: NetworkSpec,
     clients: Mapping[int, ClientDescription],
     standardizer: Standardizer | None,
-    moments: Moments | None = None,
-    kept: KeptState | None = None,
+    states: States | None = None,
     *,
     validation: Labelled | None = None,
 ) -> SubmodelStrategy:
@@ -95,9 +97,9 @@ def flower_strategy(
     ``validation`` are the server's validation images, if it holds any: closed forms choose on them.
     """
     if isinstance(rule, ClosedForm):
-        return ClosedFormStrategy(config, rule, clients, standardizer, validation)
+        return ClosedFormStrategy(config, rule, network, clients, standardizer, validation)
     made = AloneStrategy if isinstance(rule, Alone) else SubmodelStrategy
-    return made(config, rule, clients, standardizer, moments, kept)
+    return made(config, rule, network, clients, standardizer, states)
 
 
 def check_distributed(config: RunConfig) -> None:

@@ -18,7 +18,7 @@ from experiments.bench.peers.job import Job, data
 from fl_sparse.config import RunConfig, from_mapping
 from fl_sparse.data.client_rows import ClientRows
 from fl_sparse.federation import FeatureTable, HeldOut, TrainingTable
-from fl_sparse.learn.array_ops import ArrayOps
+from fl_sparse.array_ops import ArrayOps
 from server.launch import Launch
 from server.records import RoundRecord
 from server.simulation import simulate_table

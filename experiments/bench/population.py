@@ -17,7 +17,7 @@ from experiments.bench.federation import Observed, class_names, job_config, run_
 from experiments.bench.peers.job import Job
 from fl_sparse.data.partition import partition
 from fl_sparse.federation import FeatureTable, TrainingTable
-from fl_sparse.learn.array_ops import TorchOps
+from fl_sparse.array_ops import TorchOps
 
 
 def main() -> None:

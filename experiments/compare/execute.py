@@ -96,7 +96,7 @@ def _attempt(values: dict[str, Any], path: Path) -> tuple[dict[str, Any] | None,
 
 def _run(config: RunConfig, path: Path) -> dict[str, Any]:
     from client.app import app, train
-    from fl_sparse.learn.array_ops import TorchOps
+    from fl_sparse.array_ops import TorchOps
     from server.simulation import simulate
 
     cut_off = RunFolder(path).config_file.exists()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fl_sparse.codec.quantization import UPDATE_FORMATS
+from fl_sparse.codec import CODECS
 from fl_sparse.config.device_profiles import parse_profiles
 from fl_sparse.config.values import Scalar, check_range, kebab, parse_shares, parse_widths, shown
 from fl_sparse.data.partition import SCHEMES
@@ -22,8 +22,7 @@ from fl_sparse.features.pooled import POOLINGS
 from fl_sparse.learn.absent_classes import ABSENT_CLASSES
 from fl_sparse.learn.optimizers import OPTIMIZERS
 from fl_sparse.masks.spec import MAX_RATIO, RULES, SCHEDULES, SHARERS
-from fl_sparse.model.mlp import ACTIVATIONS, NORMALIZATIONS
-from fl_sparse.part.assignment import SCALE_RULES
+from fl_sparse.model.mlp import ACTIVATIONS, NORMALIZATIONS, SCALE_RULES
 
 INITS = ("uniform", "ridge")
 OPTIMIZER_STATES = ("fresh", "kept")
@@ -42,7 +41,7 @@ SERVER_OPTIMIZERS = ("average", "momentum", "adagrad", "adam", "yogi")
 BIAS_UPDATES = ("aggregate", "drop")
 
 
-def _key(default: Scalar, about: str, choices: tuple[str, ...] = ()) -> Any:
+def _key(default: Scalar, about: str, choices: Collection[str] = ()) -> Any:
     return field(default=default, metadata={"about": about, "choices": choices})
 
 
@@ -105,8 +104,13 @@ class RunConfig:
         "trained", "logits of classes that a client lacks; HeteroFL's masked loss is 'zeroed'", ABSENT_CLASSES
     )
     proximal: float = _key(0.0, "FedProx's mu: pull towards the weights received")
-    update_format: str = _key("float32", "how clients' updates travel up, under any strategy", UPDATE_FORMATS)
+    update_format: str = _key("float32", "how clients' updates travel up, under any strategy", CODECS)
     error_feedback: bool = _key(False, "clients add what the format lost of an update to their next")
+    broadcast_format: str = _key(
+        "float32", "how parts travel down; clients' updates start from what they decode", CODECS
+    )
+    broadcast_error_feedback: bool = _key(False, "the server adds what the format lost of a part to its next")
+    keep_residuals: bool = _key(True, "checkpoints hold the residuals of error feedback (in one process)")
     server_optimizer: str = _key(
         "average", "what the server does with the averaged change, under any strategy", SERVER_OPTIMIZERS
     )
@@ -165,8 +169,14 @@ class RunConfig:
         check_range("fold", self.fold, 0 <= self.fold < max(1, self.folds), f"0 to {max(1, self.folds) - 1}")
         if self.momentum and self.optimizer != "sgd":
             raise InputError(f"momentum = {self.momentum}: optimizer {self.optimizer!r} has none; it is for sgd")
-        if self.error_feedback and self.update_format == "float32":
+        if self.error_feedback and CODECS[self.update_format].exact:
             raise InputError("error-feedback = true: update-format 'float32' loses nothing; expected bfloat16 or int8")
+        if self.broadcast_error_feedback and CODECS[self.broadcast_format].exact:
+            raise InputError(
+                "broadcast-error-feedback = true: broadcast-format 'float32' loses nothing; expected bfloat16 or int8"
+            )
+        if not self.keep_residuals and not self.error_feedback:
+            raise InputError("keep-residuals = false: without error-feedback there are none; expected true")
         if self.optimizer_state == "kept" and self.optimizer == "sgd" and not self.momentum:
             raise InputError("optimizer-state = 'kept': optimizer 'sgd' without momentum has no state to keep")
         if self.optimizer_state == "kept" and self.update_format != "float32":

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_sparse.learn.array_ops import ArrayOps
+from fl_sparse.array_ops import ArrayOps
 
 ABSENT_CLASSES = ("trained", "masked", "zeroed")
 FILL = {"masked": -np.inf, "zeroed": 0.0}

@@ -15,6 +15,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_sparse.errors import InputError
+
+Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
+"""Standardised features (n, F) and labels (n,)."""
 PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 SHARPNESS = np.float32(10.0)
 """Ridge scores lie near 0 and 1; as logits they count ten times."""
@@ -56,6 +60,22 @@ def add(grams: Sequence[Gram]) -> Gram:
     )
 
 
+class GramSum:
+    """A running sum over clients, since a client's Gram matrices are larger than its model.
+
+    The order in which clients are added decides the last bits.
+    """
+
+    def __init__(self) -> None:
+        self.total: Gram | None = None
+        self.clients = 0
+
+    def add(self, own: Gram) -> None:
+        """Add a client's."""
+        self.total = own if self.total is None else add([self.total, own])
+        self.clients += 1
+
+
 def ridge(gram: Gram, penalty: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return weight (C, F) and bias (C,) of min ‖XW' + b − Y‖² + penalty·‖W‖²; the bias is not penalised.
 
@@ -91,6 +111,21 @@ def accuracy(
 def best_penalty(gram: Gram, features: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """Return the penalty with the best accuracy on validation examples, the first of equals."""
     return max(PENALTIES, key=lambda penalty: accuracy(*ridge(gram, penalty), features, labels))
+
+
+def chosen_penalty(penalty: float, gram: Gram, validation: Labelled | None) -> float:
+    """Return a penalty, or if it is 0 the best one on validation examples.
+
+    Raises
+    ------
+    InputError
+        If there is none to choose on.
+    """
+    if penalty:
+        return penalty
+    if validation is None:
+        raise InputError("ridge-penalty = 0.0 is chosen on the server's validation images; it holds none")
+    return best_penalty(gram, *validation)
 
 
 def ridge_logits(gram: Gram, penalty: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

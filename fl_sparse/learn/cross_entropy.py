@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_sparse.array_ops import ArrayOps
 from fl_sparse.errors import InputError
-from fl_sparse.learn.array_ops import ArrayOps
 
 
 class CrossEntropy:

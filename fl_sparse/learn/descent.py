@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_sparse.learn.array_ops import ArrayOps
+from fl_sparse.array_ops import ArrayOps
 from fl_sparse.learn.optimizers import OptimizerSpec
 
 
@@ -41,6 +41,11 @@ def moment_names(optimizer: OptimizerSpec) -> tuple[str, ...]:
     return ("momentum",) if optimizer.momentum else ()
 
 
+def is_plain(optimizer: OptimizerSpec) -> bool:
+    """Tell whether a step needs nothing but the gradient: SGD without momentum and proximal term."""
+    return optimizer.name == "sgd" and not optimizer.momentum and not optimizer.proximal
+
+
 class PlainDescent:
     """θ ← θ − γ g as soon as a gradient is known: where a kernel can add a product to θ, g is never stored."""
 
@@ -59,6 +64,11 @@ class PlainDescent:
         gradient = xp.sum(rows, axis=1)
         xp.multiply(gradient, self._rate, out=gradient)
         xp.subtract(self._parameters[name], gradient, out=self._parameters[name])
+
+    def gradient(self, name: str, values: Any) -> None:
+        """Step a parameter along its gradient."""
+        xp = self._ops.xp
+        xp.subtract(self._parameters[name], xp.multiply(values, self._rate), out=self._parameters[name])
 
     def finish(self, step: int) -> None:
         """Do nothing: every parameter has been stepped."""
@@ -113,6 +123,10 @@ class GradientDescent:
         """Take a vector's gradient, the sum of its rows."""
         self._ops.xp.sum(rows, axis=1, out=self._gradients[name])
 
+    def gradient(self, name: str, values: Any) -> None:
+        """Take a parameter's gradient as it is."""
+        self._gradients[name][...] = values
+
     def finish(self, step: int) -> None:
         """Step every parameter along the gradients collected since the last call."""
         optimizer = self._optimizer
@@ -121,7 +135,8 @@ class GradientDescent:
         # A kernel of Adam's whole step goes once through memory instead of a dozen times, but knows one count of steps.
         if optimizer.name == "adam" and len(set(self._counts[step].tolist())) == 1:
             count = int(self._counts[step, 0])
-            if self._ops.adam(self._pieces, count, optimizer):
+            betas = optimizer.beta1, optimizer.beta2
+            if self._ops.adam(self._pieces, count, optimizer.learning_rate, betas, optimizer.epsilon):
                 return
         for values, gradient, *moments in self._pieces:
             scratch = self._scratch_like(values)

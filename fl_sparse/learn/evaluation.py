@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_sparse.learn.array_ops import ops_of
-from fl_sparse.model.mlp import MLPSpec, predict
+from fl_sparse.array_ops import ops_of
+from fl_sparse.learn.mlp_stack.predict import predict
+from fl_sparse.model.mlp import MLPSpec
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ S. Horváth et al., FjORD, NeurIPS 2021, section 3.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_sparse.learn.array_ops import ArrayOps
+from fl_sparse.array_ops import ArrayOps
 from fl_sparse.learn.cross_entropy import CrossEntropy
-from fl_sparse.model.mlp import MLPSpec
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class OrderedDropout:
         """Return that of some of the stack's subnets."""
         return OrderedDropout(self.widths[some], self.self_distillation)
 
-    def masks(self, ops: ArrayOps, spec: MLPSpec) -> list[Any]:
-        """Return each hidden layer's masks, float32 (τ, A, 1, H_l): 1 where a unit takes part."""
+    def masks(self, ops: ArrayOps, sizes: Iterable[int]) -> list[Any]:
+        """Return each layer's masks, float32 (τ, A, 1, H_l): 1 where a unit takes part; ``sizes`` are its H_l."""
         first = self.widths.swapaxes(0, 1)[..., None, None]
         return [
             ops.from_host((np.arange(units) < first[:, :, layer]).astype(np.float32))
-            for layer, units in enumerate(spec.hidden_widths)
+            for layer, units in enumerate(sizes)
         ]
 
 

@@ -11,8 +11,44 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_sparse.array_ops import ArrayOps
 from fl_sparse.features.statistics import Standardizer
-from fl_sparse.learn.array_ops import ArrayOps
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Which rows of which features a stack reads in each step.
+
+    Parameters
+    ----------
+    features
+        float32 (n, F), a table that all parts gather from, or (A, n, F), one each. NumPy (memory-mapped or not), or a
+        tensor on the learner's device.
+    labels
+        int64 (n,), or (A, n).
+    rows
+        int64 (A, τ, b): the rows of each step; -1 pads short batches. A step that is padding throughout moves neither
+        the part's weights nor its optimiser.
+    standardizer
+        Applied to each batch as it is gathered, if given.
+    """
+
+    features: Any = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
+    rows: NDArray[np.int64] = field(repr=False)
+    standardizer: Standardizer | None = field(default=None, repr=False)
+
+    def part(self, some: slice) -> Batches:
+        """Return those of some of the stack's parts."""
+        features = self.features[some] if self.features.ndim == 3 else self.features
+        labels = self.labels[some] if self.labels.ndim == 2 else self.labels
+        return Batches(features, labels, self.rows[some], self.standardizer)
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """Steps with examples, int64 (A,)."""
+        found: NDArray[np.int64] = (self.rows >= 0).any(axis=2).sum(axis=1)
+        return found
 
 
 @dataclass(frozen=True)
@@ -40,20 +76,19 @@ class StackedData:
     standardizer: Standardizer | None
 
     @classmethod
-    def of(
-        cls, features: Any, labels: NDArray[np.int64], batches: NDArray[np.int64], standardizer: Standardizer | None
-    ) -> StackedData:
-        """Prepare `train_stack`'s arguments of the same names."""
-        stack = len(batches)
-        flat = batches.reshape(stack, -1)
+    def of(cls, batches: Batches) -> StackedData:
+        """Return the same by steps, with the features as one table."""
+        features, labels, rows, standardizer = batches.features, batches.labels, batches.rows, batches.standardizer
+        stack, given = len(rows), rows >= 0
+        flat = rows.reshape(stack, -1)
         held = np.maximum(np.take_along_axis(flat, (flat >= 0).argmax(axis=1)[:, None], axis=1), 0)[:, :, None]
-        rows = np.where(batches >= 0, batches, held)
+        rows = np.where(given, rows, held)
         subnet = np.arange(stack)[:, None, None]
         examples = labels[rows] if labels.ndim == 1 else labels[subnet, rows]
         if features.ndim == 3:
             rows = rows + subnet * features.shape[1]
             features = features.reshape(-1, features.shape[2])
-        rows, examples, valid = (np.ascontiguousarray(array.swapaxes(0, 1)) for array in (rows, examples, batches >= 0))
+        rows, examples, valid = (np.ascontiguousarray(array.swapaxes(0, 1)) for array in (rows, examples, given))
         return cls(features, rows, examples, valid, standardizer)
 
     def twice(self) -> StackedData:

@@ -2,22 +2,22 @@
 
 Symbols: F input features, H_l units of hidden layer l (l counts from 0, H_{-1} = F), L hidden layers, C classes.
 
-=========================== ===============  ==========================================
-name                        shape            what
-=========================== ===============  ==========================================
-``hidden.{l}.weight``       (H_l, H_{l-1})
-``hidden.{l}.bias``         (H_l,)
-``hidden.{l}.norm.weight``  (H_l,)           only with normalization ``layer``
-``hidden.{l}.norm.bias``    (H_l,)           only with normalization ``layer``
-``output.weight``           (C, H_{L-1})
-``output.bias``             (C,)
-``skip.weight``             (C, F)           optional; never trained, whole in every subnet
-``skip.bias``               (C,)             optional; never trained, whole in every subnet
-=========================== ===============  ==========================================
+=========================== ===============  ==============================  ==============================
+name                        shape            axes                            what
+=========================== ===============  ==============================  ==============================
+``hidden.{l}.weight``       (H_l, H_{l-1})   ``hidden.{l}, hidden.{l-1}``    ``features`` before the first
+``hidden.{l}.bias``         (H_l,)           ``hidden.{l}``
+``hidden.{l}.norm.weight``  (H_l,)           ``hidden.{l}``                  with normalization ``layer``
+``hidden.{l}.norm.bias``    (H_l,)           ``hidden.{l}``                  with normalization ``layer``
+``output.weight``           (C, H_{L-1})     ``classes, hidden.{L-1}``
+``output.bias``             (C,)             ``classes``
+``skip.weight``             (C, F)           ``classes, features``           optional; never trained
+``skip.bias``               (C,)             ``classes``                     optional; never trained
+=========================== ===============  ==============================  ==============================
 
 A hidden layer computes z = c · W h + b, then LayerNorm over the units present (if chosen), then the activation. The
 logits are c · W h + b of the last hidden layer's units, plus x · skip.weightᵀ + skip.bias if there is a skip term.
-The factors c belong to a subnet (`fl_sparse.part.subnet_scales`); the whole model has c = 1.
+The factors c belong to a part (`layer_scales`); the whole model has c = 1.
 """
 
 from __future__ import annotations
@@ -25,17 +25,35 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse.errors import InputError, nearest
+from fl_sparse.model.parameters import CLASSES, FEATURES, Model, ParameterSpec, Shapes
 from fl_sparse.rng import Purpose, generator
 
 ACTIVATIONS = ("relu", "gelu")
 NORMALIZATIONS = ("none", "layer")
-SKIP_NAMES = ("skip.weight", "skip.bias")
+SCALE_RULES = ("mean", "sqrt", "none")
+
+
+class LayerNames(NamedTuple):
+    """What a layer's parameters are called."""
+
+    weight: str
+    bias: str
+    gain: str
+    shift: str
+
+    @classmethod
+    def of(cls, layer: str) -> LayerNames:
+        """Return the names of ``hidden.0``, ``output`` and so on."""
+        return cls(f"{layer}.weight", f"{layer}.bias", f"{layer}.norm.weight", f"{layer}.norm.bias")
+
+
+OUTPUT, SKIP = LayerNames.of("output"), LayerNames.of("skip")
 
 
 @dataclass(frozen=True)
@@ -54,6 +72,8 @@ class MLPSpec:
         ``relu``, or ``gelu`` in its tanh form (Hendrycks and Gimpel, arXiv 1606.08415, section 2).
     normalization
         ``none``, or ``layer``: LayerNorm over the units present, without running statistics (arXiv 1607.06450).
+    skip
+        Whether there is a fixed linear term beside the MLP.
 
     Raises
     ------
@@ -66,6 +86,7 @@ class MLPSpec:
     num_classes: int
     activation: str = "relu"
     normalization: str = "none"
+    skip: bool = False
 
     def __post_init__(self) -> None:
         sizes = (self.in_features, *self.hidden_widths, self.num_classes)
@@ -90,52 +111,77 @@ class MLPSpec:
             If a tensor is missing, unexpected, or of a shape that does not fit the others.
         """
         shapes = {name: tuple(int(size) for size in values.shape) for name, values in parameters.items()}
-        depth = sum(name.startswith("hidden.") and name.endswith(".bias") and ".norm." not in name for name in shapes)
-        weights = [*(f"hidden.{layer}.weight" for layer in range(depth)), "output.weight"]
+        depth = 0
+        while hidden_layer(depth).bias in shapes:
+            depth += 1
+        weights = [*(hidden_layer(layer).weight for layer in range(depth)), OUTPUT.weight]
         for name in weights:
             if len(shapes.get(name, ())) != 2:
                 raise InputError(f"the MLP's weights lack matrix {name!r}")
         sizes = tuple(shapes[name][0] for name in weights)
-        spec = cls(shapes[weights[0]][1], sizes[:-1], sizes[-1], activation, normalization)
+        skip = SKIP.weight in shapes or SKIP.bias in shapes
+        spec = cls(shapes[weights[0]][1], sizes[:-1], sizes[-1], activation, normalization, skip)
         check_shapes(spec, shapes)
         return spec
 
+    @property
+    def layers(self) -> list[LayerNames]:
+        """The names of each layer's parameters, the output's last."""
+        return [*(hidden_layer(layer) for layer in range(len(self.hidden_widths))), OUTPUT]
 
-def parameter_shapes(spec: MLPSpec) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each trained parameter, in the order of the pass forward."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    inputs = spec.in_features
-    for layer, width in enumerate(spec.hidden_widths):
-        shapes[f"hidden.{layer}.weight"] = (width, inputs)
-        shapes[f"hidden.{layer}.bias"] = (width,)
-        if spec.normalization == "layer":
-            shapes[f"hidden.{layer}.norm.weight"] = (width,)
-            shapes[f"hidden.{layer}.norm.bias"] = (width,)
-        inputs = width
-    shapes["output.weight"] = (spec.num_classes, inputs)
-    shapes["output.bias"] = (spec.num_classes,)
-    return shapes
+    @property
+    def shared_axes(self) -> dict[str, int]:
+        """Axis -> units, of those that methods share out, in the order of the layers."""
+        return hidden_axes(self.hidden_widths)
+
+    @property
+    def model(self) -> Model:
+        """Its parameters."""
+        model: dict[str, ParameterSpec] = {}
+        inputs, above = self.in_features, FEATURES
+        for names, (axis, width) in zip(self.layers, self.shared_axes.items(), strict=False):
+            model[names.weight] = ParameterSpec((width, inputs), (axis, above))
+            model[names.bias] = ParameterSpec((width,), (axis,), role="bias")
+            if self.normalization == "layer":
+                model[names.gain] = ParameterSpec((width,), (axis,), role="gain")
+                model[names.shift] = ParameterSpec((width,), (axis,), role="bias")
+            inputs, above = width, axis
+        classes = self.num_classes
+        model[OUTPUT.weight] = ParameterSpec((classes, inputs), (CLASSES, above))
+        model[OUTPUT.bias] = ParameterSpec((classes,), (CLASSES,), role="bias")
+        if self.skip:
+            model[SKIP.weight] = ParameterSpec((classes, self.in_features), (CLASSES, FEATURES), trained=False)
+            model[SKIP.bias] = ParameterSpec((classes,), (CLASSES,), trained=False, role="bias")
+        return model
 
 
-def check_shapes(spec: MLPSpec, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Compare the shapes of a model's tensors with a specification; both tensors of the skip term may be there or not.
+def hidden_layer(layer: int) -> LayerNames:
+    """Return the names of a hidden layer's parameters."""
+    return LayerNames.of(f"hidden.{layer}")
+
+
+def hidden_axes(widths: Sequence[int]) -> dict[str, int]:
+    """Return the axis of each hidden layer's units, and how many there are."""
+    return {f"hidden.{layer}": width for layer, width in enumerate(widths)}
+
+
+def check_shapes(spec: MLPSpec, shapes: Shapes) -> None:
+    """Compare the shapes of a model's tensors with a specification.
 
     Raises
     ------
     InputError
         Naming the first tensor that is missing, unexpected, or of another shape.
     """
-    expected = parameter_shapes(spec)
-    if any(name in shapes for name in SKIP_NAMES):
-        expected |= {"skip.weight": (spec.num_classes, spec.in_features), "skip.bias": (spec.num_classes,)}
-    for name in expected:
+    model = spec.model
+    for name in model:
         if name not in shapes:
             raise InputError(f"the MLP's weights lack tensor {name!r}")
     for name, shape in shapes.items():
-        if name not in expected:
-            raise InputError(f"unexpected tensor {name!r} among the MLP's weights{nearest(name, expected)}")
-        if shape != expected[name]:
-            raise InputError(f"tensor {name!r} of the MLP has shape {shape}; expected {expected[name]}")
+        if name not in model:
+            raise InputError(f"unexpected tensor {name!r} among the MLP's weights{nearest(name, model)}")
+        if shape != model[name].shape:
+            raise InputError(f"tensor {name!r} of the MLP has shape {shape}; expected {model[name].shape}")
 
 
 def init_parameters(spec: MLPSpec, seed: int) -> dict[str, NDArray[np.float32]]:
@@ -147,50 +193,51 @@ def init_parameters(spec: MLPSpec, seed: int) -> dict[str, NDArray[np.float32]]:
     """
     rng = generator(Purpose.INITIALIZATION, seed)
     parameters: dict[str, NDArray[np.float32]] = {}
-    bound = 1.0
-    for name, shape in parameter_shapes(spec).items():
-        if ".norm." in name:
-            parameters[name] = np.full(shape, 1.0 if name.endswith(".weight") else 0.0, dtype=np.float32)
-            continue
-        if len(shape) == 2:
-            bound = 1.0 / math.sqrt(shape[1])
-        parameters[name] = rng.uniform(-bound, bound, size=shape).astype(np.float32)
+    model = spec.model
+    for names in spec.layers:
+        bound = 1.0 / math.sqrt(model[names.weight].shape[1])
+        for name in (names.weight, names.bias):
+            parameters[name] = rng.uniform(-bound, bound, size=model[name].shape).astype(np.float32)
+        for name, value in ((names.gain, 1.0), (names.shift, 0.0)):
+            if name in model:
+                parameters[name] = np.full(model[name].shape, value, dtype=np.float32)
     return parameters
 
 
-def predict(
-    parameters: Mapping[str, Any],
-    spec: MLPSpec,
-    features: Any,
-    scales: Sequence[float] | None = None,
-    *,
-    batch_size: int = 1024,
-) -> Any:
-    """Return logits float32 (n, C), an array of the same kind as the features.
+def layer_scales(held: Sequence[int], widths: Sequence[int], rule: str) -> tuple[float, ...]:
+    """Return the factors c_l of a part's hidden layers and of its output, z = c · W h + b.
 
     Parameters
     ----------
-    parameters
-        One model's parameters: NumPy arrays, or tensors on the features' device.
-    spec
-        Its sizes and functions.
-    features
-        float32 (n, F), NumPy or torch.
-    scales
-        One factor c a layer, the output's last; None means 1 everywhere, which is the global model's use.
-    batch_size
-        Rows of one pass: few enough for hidden layers to stay in the processor's cache.
-    """
-    # The pass forward is written once, in the training package, which imports this module.
-    from fl_sparse.learn.array_ops import ops_of
-    from fl_sparse.learn.mlp_stack.network import StackedMLP
+    held
+        |I_l|, the part's units of each hidden layer.
+    widths
+        H_l of the whole model.
+    rule
+        ``mean``: c_l = H_{l-1}/|I_{l-1}|; ``sqrt``: its square root; ``none``: 1. The first layer sees all its inputs
+        and has c = 1 under every rule.
 
-    ops = ops_of(features)
-    stacked = {name: values[None] for name, values in ops.as_arrays(parameters).items()}
-    factors = (1.0,) * (len(spec.hidden_widths) + 1) if scales is None else tuple(scales)
-    network = StackedMLP(ops, spec, stacked, factors, min(batch_size, len(features)), training=False)
-    logits = ops.empty((len(features), spec.num_classes))
-    for start in range(0, len(features), batch_size):
-        rows = slice(start, min(start + batch_size, len(features)))
-        logits[rows] = network.forward(features[rows][None])[0]
-    return logits
+    Returns
+    -------
+    tuple of float
+        L + 1 factors, the output's last.
+
+    Raises
+    ------
+    InputError
+        For an unknown rule.
+
+    Notes
+    -----
+    What ``mean`` keeps, for fixed inputs h from the layer before and without LayerNorm: let z = Σ_i w_i h_i + b be
+    the whole's pre-activation of a unit, and z_s = (H/|I^s|) Σ_{i∈I^s} w_i h_i + b that in part s of a partition of
+    the inputs. Then Σ_s (|I^s|/H) z_s = z exactly: the average over the parts, each weighed by its share of the
+    units, is the whole's. The plain average 1/S Σ_s z_s is the whole's if all parts are of one size; if not, it
+    differs in general. ``sqrt`` keeps the variance of a sum of independent terms instead of its mean.
+    """
+    if rule not in SCALE_RULES:
+        raise InputError(f"unknown scale {rule!r}{nearest(rule, SCALE_RULES)}")
+    if rule == "none":
+        return (1.0,) * (len(widths) + 1)
+    ratios = [width / units for width, units in zip(widths, held, strict=True)]
+    return (1.0, *(ratios if rule == "mean" else map(math.sqrt, ratios)))

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fl_sparse.nested_names import flattened, nested
+
 Parameters = Mapping[str, Any]
 
 PREFIX = "client."
@@ -15,16 +17,12 @@ PREFIX = "client."
 
 def joined(models: Mapping[int, Parameters]) -> dict[str, Any]:
     """Return the models of clients, by partition id, as one mapping; arrays are shared, not copied."""
-    return {f"{PREFIX}{client}.{name}": values for client in sorted(models) for name, values in models[client].items()}
+    return flattened({str(client): models[client] for client in sorted(models)}, PREFIX)
 
 
 def separated(parameters: Parameters) -> dict[int, dict[str, Any]]:
     """Return the models that `joined` put together, by partition id, ascending; none if it is a single model."""
-    models: dict[int, dict[str, Any]] = {}
-    for key, values in parameters.items():
-        if key.startswith(PREFIX):
-            client, _, name = key.removeprefix(PREFIX).partition(".")
-            models.setdefault(int(client), {})[name] = values
+    models = {int(client): held for client, held in nested(parameters, PREFIX).items()}
     # Files list tensors as text sorts them, client 10 before client 2.
     return {client: models[client] for client in sorted(models)}
 

@@ -1,7 +1,6 @@
-"""Subnets of the MLP: which units, their parameters cut out, and updates put back together."""
+"""Parts of models: which units and coordinates, their values cut out, and updates put back together."""
 
-from fl_sparse.part.assignment import SCALE_RULES, SubnetAssignment, subnet_scales
-from fl_sparse.part.extract import extract
-from fl_sparse.part.scatter import Reassembly, SubnetUpdate, reassemble
+from fl_sparse.part.part import WHOLE, Part, Units, overlap
+from fl_sparse.part.scatter import PartUpdate, Reassembly, reassemble
 
-__all__ = ["SCALE_RULES", "Reassembly", "SubnetAssignment", "SubnetUpdate", "extract", "reassemble", "subnet_scales"]
+__all__ = ["WHOLE", "Part", "PartUpdate", "Reassembly", "Units", "overlap", "reassemble"]

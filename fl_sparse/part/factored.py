@@ -13,18 +13,14 @@ count for some classes only, and whoever reads the array in Flower's message.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_sparse.model.mlp import SKIP_NAMES
-
-if TYPE_CHECKING:
-    from fl_sparse.learn.array_ops import ArrayOps
+from fl_sparse.array_ops import ArrayOps
 
 SUM_ROWS = 1024
 """Rows that are multiplied at once: enough for a matrix product at full speed."""
@@ -163,13 +159,3 @@ class FactoredSum:
         else:
             self._ops.add_product(self._change, gradients.T, inputs)
         self._gradients, self._inputs, self._shares, self._rows = [], [], [], 0
-
-
-def factored_names(shapes: Mapping[str, tuple[int, ...]], rows: int) -> tuple[str, ...]:
-    """Return the weight matrices that are trained and whose factors of so many rows are smaller than they are."""
-    matrices = {
-        name: shape
-        for name, shape in shapes.items()
-        if name.endswith(".weight") and len(shape) == 2 and name not in SKIP_NAMES
-    }
-    return tuple(name for name, shape in matrices.items() if rows * sum(shape) < math.prod(shape))

@@ -1,4 +1,4 @@
-"""Put subnet updates back together: θ_j ← Σ_k w_k θ_kj / Σ_k w_k over the clients k that hold coordinate j."""
+"""Put updates of parts back together: θ_j ← Σ_k w_k θ_kj / Σ_k w_k over the clients k that hold coordinate j."""
 
 from __future__ import annotations
 
@@ -8,37 +8,42 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_sparse.part.assignment import SubnetAssignment, Units
+from fl_sparse.model.parameters import Model, ParameterSpec
 from fl_sparse.part.factored import FactoredWeight
-from fl_sparse.part.weighted_sum import Holders, Key, Mask, WeightedSum
+from fl_sparse.part.part import Mask, Part, Units, Values
+from fl_sparse.part.weighted_sum import Holders, Key, Place, WeightedSum
 
-Parameters = Mapping[str, NDArray[np.float32]]
+Parameters = Mapping[str, Values]
 
-OUTPUT_NAMES = ("output.weight", "output.bias")
 PENDING_BYTES = 64 * 2**20
 """Updates that are held before they are added up: enough to stay in the cache, however many clients there are."""
 
 
 @dataclass(frozen=True)
-class SubnetUpdate:
-    """A client's trained subnet: the units it holds, its parameters, and the weight w_k of its say (its examples).
+class PartUpdate:
+    """A client's trained part: what it holds, its parameters, and the weight w_k of its say (its examples)."""
 
-    ``outputs``, int64, sorted, names the output units that the client holds: its values of other units' weights and
-    biases do not count. None means all.
-    """
-
-    assignment: SubnetAssignment = field(repr=False)
-    parameters: Mapping[str, NDArray[np.float32] | FactoredWeight] = field(repr=False)
+    part: Part = field(repr=False)
+    parameters: Mapping[str, Values | FactoredWeight] = field(repr=False)
     weight: float
-    outputs: Units | None = field(default=None, repr=False)
+
+    def within(self, model: Model, axis: str, units: Units) -> PartUpdate:
+        """Return the update without its values of other units of an axis that it holds whole."""
+        parameters = dict(self.parameters)
+        for name, spec in model.items():
+            if axis in spec.axes and name in parameters and len(units) != spec.view[spec.axes.index(axis)]:
+                viewed = np.asarray(parameters[name]).reshape(self.part.of(spec).view)
+                kept = np.take(viewed, units, axis=spec.axes.index(axis))
+                parameters[name] = kept.reshape(Part({axis: units}).of(self.part.of(spec)).shape)
+        return PartUpdate(Part({**self.part.units, axis: units}, self.part.masks), parameters, self.weight)
 
 
 def reassemble(
-    parameters: Parameters, updates: Sequence[SubnetUpdate]
+    model: Model, parameters: Parameters, updates: Sequence[PartUpdate]
 ) -> tuple[dict[str, NDArray[np.float32]], Mapping[str, Mask | None]]:
     """Return the next whole model, and which of its coordinates some client held.
 
-    A coordinate that nobody holds keeps its value, one that a single client holds takes that client's, and equal
+    A coordinate that nobody holds alive keeps its value, one that a single client holds takes that client's, and equal
     values give the same value again, all bit for bit. Sums are in float64, in the order of the updates; where clients'
     units overlap in part, in the order of the first update with the same units. When each hidden layer is partitioned
     into S > 1 parts, every parameter has an owner except the off-diagonal blocks of the hidden weights (rows of one
@@ -49,10 +54,12 @@ def reassemble(
 
     Parameters
     ----------
+    model
+        What the parameters are.
     parameters
-        The whole model; not changed.
+        The whole model's values; not changed.
     updates
-        The clients' subnets; values are finite.
+        The clients' parts; values are finite.
 
     Returns
     -------
@@ -64,9 +71,9 @@ def reassemble(
     Raises
     ------
     ValueError
-        If a weight is not positive, or an update's shapes are not its assignment's.
+        If a weight is not positive, or an update's shapes are not its part's.
     """
-    reassembly = Reassembly(parameters)
+    reassembly = Reassembly(model, parameters)
     for update in updates:
         reassembly.add(update)
     return reassembly.result()
@@ -80,21 +87,24 @@ class Reassembly:
 
     Parameters
     ----------
+    model
+        What the parameters are.
     parameters
-        The whole model; not changed.
+        The whole model's values; not changed.
     pending_bytes
         The bound: updates of more than so many bytes are added up before the next is taken.
     """
 
-    def __init__(self, parameters: Parameters, pending_bytes: int = PENDING_BYTES) -> None:
+    def __init__(self, model: Model, parameters: Parameters, pending_bytes: int = PENDING_BYTES) -> None:
         self._bound, self._ended = pending_bytes, False
+        self._model = {name: model[name] for name in parameters}
         self._parameters = parameters
-        self._sums = {name: WeightedSum(values.shape) for name, values in parameters.items()}
-        self._pending: list[SubnetUpdate] = []
+        self._sums = {name: WeightedSum(spec) for name, spec in self._model.items()}
+        self._pending: list[PartUpdate] = []
         self._pending_bytes = 0
         self._unit: float | None = None
 
-    def add(self, update: SubnetUpdate) -> None:
+    def add(self, update: PartUpdate) -> None:
         """Take the next update.
 
         Raises
@@ -130,43 +140,23 @@ class Reassembly:
         return merged, _Covered(self._sums)
 
     def _add_pending(self) -> None:
-        for name, values in self._parameters.items():
-            self._sums[name].add(_holders(name, values.shape, self._pending))
+        for name, spec in self._model.items():
+            self._sums[name].add(_holders(name, spec, self._pending))
         self._pending, self._pending_bytes = [], 0
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a subnet's part of a parameter belongs: units along each axis, None where all are held."""
-
-    index: tuple[Units | None, ...]
-    shape: tuple[int, ...]
-    key: Key
-
-    @classmethod
-    def of(cls, units: tuple[Units | None, ...], shape: tuple[int, ...]) -> _Place:
-        index = tuple(
-            None if held is None or len(held) == size else held for held, size in zip(units, shape, strict=True)
-        )
-        own = tuple(size if held is None else len(held) for held, size in zip(index, shape, strict=True))
-        return cls(index, own, tuple(None if held is None else held.tobytes() for held in index))
-
-
-def _holders(name: str, shape: tuple[int, ...], updates: Sequence[SubnetUpdate]) -> dict[Key, Holders]:
+def _holders(name: str, spec: ParameterSpec, updates: Sequence[PartUpdate]) -> dict[Key, Holders]:
     groups: dict[Key, Holders] = {}
-    # Many clients have the very same assignment.
-    places: dict[int, _Place] = {}
+    # Many clients hold the same part.
+    places: dict[bytes, Place] = {}
     for update in updates:
-        place = places.get(id(update.assignment))
+        place = places.get(update.part.digest)
         if place is None:
-            place = places[id(update.assignment)] = _Place.of(update.assignment.index(name), shape)
+            place = places[update.part.digest] = Place.of(name, spec, update.part)
         values = update.parameters[name]
         if values.shape != place.shape:
-            raise ValueError(f"{name} is of shape {values.shape}; its subnet's is {place.shape}")
-        if name in OUTPUT_NAMES and update.outputs is not None and len(update.outputs) != shape[0]:
-            values = np.asarray(values)[update.outputs]
-            place = _Place.of((update.outputs, *place.index[1:]), shape)
-        group = groups.setdefault(place.key, Holders(place.index))
+            raise ValueError(f"{name} is of shape {values.shape}; its part's is {place.shape}")
+        group = groups.setdefault(place.key, Holders(place))
         group.values.append(values)
         group.weights.append(float(update.weight))
     return groups

@@ -9,33 +9,62 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_sparse.part.assignment import Units
+from fl_sparse.model.parameters import ParameterSpec, Shape
 from fl_sparse.part.factored import FactoredSum, FactoredWeight
+from fl_sparse.part.part import Index, Mask, Part, Units, placed
 from fl_sparse.threads import in_threads
 
-Mask = NDArray[np.bool_]
 Key = tuple[bytes | None, ...]
-"""The bytes of the units along each axis, None where all are held."""
+"""The bytes of the units along each dimension, None where all are held, and of a mask."""
 
 CHUNK = 1 << 14
 """Values averaged at a time: their float64 sums stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a part's values of a parameter belong.
+
+    Parameters
+    ----------
+    index
+        Units along each dimension of the parameter's view, None where all are held.
+    shape, view
+        The part's shape of the parameter, and the view of it.
+    mask
+        Which of the part's coordinates are alive, of its view; None where all are.
+    key
+        Tells places apart.
+    """
+
+    index: Index = field(repr=False)
+    shape: Shape
+    view: Shape
+    whole: Shape
+    mask: Mask | None = field(repr=False)
+    key: Key = field(repr=False)
+
+    @classmethod
+    def of(cls, name: str, spec: ParameterSpec, part: Part) -> Place:
+        """Return the place of a part's values of a parameter."""
+        index, own = part.index(spec), part.of(spec)
+        mask = part.masks[name].reshape(own.view) if name in part.masks else None
+        key = tuple(None if units is None else units.tobytes() for units in index)
+        return cls(index, own.shape, own.view, spec.view, mask, (*key, None if mask is None else mask.tobytes()))
+
+    @property
+    def slots(self) -> Any:
+        """An index into the whole parameter, of the product of the dimensions' units."""
+        return placed(self.index, self.whole)
+
+
+@dataclass(frozen=True)
 class Holders:
     """The clients that hold the same coordinates of a parameter."""
 
-    index: tuple[Units | None, ...]
+    place: Place
     values: list[NDArray[np.float32] | FactoredWeight] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
-
-    @property
-    def place(self) -> Any:
-        """Where in the parameter: an index of the product of the axes' units."""
-        held = [units for units in self.index if units is not None]
-        if len(held) == len(self.index):
-            return np.ix_(*held)
-        return tuple(slice(None) if units is None else units for units in self.index)
 
 
 class _Group:
@@ -144,24 +173,31 @@ def _add_chunks(
 class WeightedSum:
     """The weighted sum of one parameter's updates: a group for each set of coordinates, while the sets are disjoint."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self._shape = shape
+    def __init__(self, spec: ParameterSpec) -> None:
+        self._spec = spec
         self._groups: dict[Key, _Group] = {}
         self._overlap: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
     def add(self, holders: Mapping[Key, Holders]) -> None:
-        """Add what some clients hold, by the bytes of their units."""
-        indices = {key: group.holders.index for key, group in self._groups.items()}
-        indices |= {key: held.index for key, held in holders.items()}
-        if self._overlap is None and (len(indices) <= 1 or _disjoint(list(indices.values()))):
+        """Add what some clients hold, by what tells their places apart."""
+        places = {key: group.holders.place for key, group in self._groups.items()}
+        places |= {key: held.place for key, held in holders.items()}
+        if self._overlap is None and _apart(list(places.values())):
             for key, held in holders.items():
-                self._groups.setdefault(key, _Group(Holders(held.index))).add(held)
+                self._groups.setdefault(key, _Group(Holders(held.place))).add(held)
             return
         total, weight = self._overlap or self._overlapped()
         for held in holders.values():
+            slots, mask = held.place.slots, held.place.mask
             for values, share in zip(held.values, held.weights, strict=True):
-                total[held.place] += np.multiply(np.asarray(values), share, dtype=np.float64)
-                weight[held.place] += share
+                terms = np.multiply(np.asarray(values).reshape(held.place.view), share, dtype=np.float64)
+                if mask is None:
+                    total[slots] += terms
+                    weight[slots] += share
+                else:
+                    # Add -0.0 where a coordinate is dead: +0.0 would turn -0.0 into 0.0.
+                    total[slots] += np.where(mask, terms, -0.0)
+                    weight[slots] += np.where(mask, share, 0.0)
         self._overlap = total, weight
 
     def settle(self) -> None:
@@ -176,17 +212,20 @@ class WeightedSum:
             covered = weight > 0
             merged = values.copy()
             np.divide(total, weight, out=total, where=covered)
-            np.copyto(merged, total, where=covered, casting="same_kind")
+            np.copyto(merged.reshape(self._spec.view), total, where=covered, casting="same_kind")
             return merged
         if not self._groups:
             return values
         groups = list(self._groups.values())
-        if all(units is None for units in groups[0].holders.index):
+        if all(units is None for units in groups[0].holders.place.index):
+            # Within one group all hold the same: a single client's array is the mean itself.
             shared = groups[0].lone is not None
             return groups[0].mean().astype(np.float32, copy=shared)
         merged = values.copy()
+        target = merged.reshape(self._spec.view)
         for group in groups:
-            merged[group.holders.place] = group.mean()
+            place = group.holders.place
+            target[place.slots] = group.mean().reshape(place.view)
         return merged
 
     def covered(self) -> Mask | None:
@@ -194,26 +233,34 @@ class WeightedSum:
         if self._overlap is not None:
             covered = self._overlap[1] > 0
         else:
-            covered = np.zeros(self._shape, dtype=np.bool_)
+            covered = np.zeros(self._spec.view, dtype=np.bool_)
             for group in self._groups.values():
-                covered[group.holders.place] = True
-        return None if covered.all() else covered
+                covered[group.holders.place.slots] = True
+        return None if covered.all() else covered.reshape(self._spec.shape)
 
     def _overlapped(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return sums and weights of the whole parameter, from those of the groups so far."""
-        # Minus zero is the sum's neutral element: it leaves any first term as it is, minus zero included.
-        total, weight = np.full(self._shape, -0.0), np.zeros(self._shape)
+        # Start from -0.0: +0.0 would turn a first term of -0.0 into 0.0.
+        total, weight = np.full(self._spec.view, -0.0), np.zeros(self._spec.view)
         for group in self._groups.values():
-            total[group.holders.place] = group.total()
-            weight[group.holders.place] = group.weight
+            place = group.holders.place
+            total[place.slots] = group.total().reshape(place.view)
+            weight[place.slots] = group.weight
         self._groups = {}
         return total, weight
 
 
-def _disjoint(indices: Sequence[tuple[Units | None, ...]]) -> bool:
-    """Tell whether the groups' units are disjoint along some axis, so that no coordinate belongs to two groups."""
-    for axis in zip(*indices, strict=True):
-        held = [units for units in axis if units is not None]
-        if len(held) == len(axis) and (np.bincount(np.concatenate(held)) <= 1).all():
+def _apart(places: Sequence[Place]) -> bool:
+    """Tell whether no coordinate belongs to two places, since their units are disjoint along some dimension.
+
+    A mask makes places overlap: coordinates that are dead in one client's part count for none of its weight.
+    """
+    if any(place.mask is not None for place in places):
+        return False
+    if len(places) <= 1:
+        return True
+    for units in zip(*(place.index for place in places), strict=True):
+        held: list[Units] = [own for own in units if own is not None]
+        if len(held) == len(units) and (np.bincount(np.concatenate(held)) <= 1).all():
             return True
     return False

@@ -17,6 +17,9 @@ from fl_sparse.wire.flower_private import filled
 
 SMALL = 4096
 """Values that are looked at faster than NumPy's treatment of overflows is switched off and on."""
+ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
+"""The names of a message's records."""
+NO_RECORDS, NO_METRICS = RecordDict(), MetricRecord()
 _NO_ARRAYS = ArrayRecord()
 RecordOfKind = TypeVar("RecordOfKind", ArrayRecord, ConfigRecord, MetricRecord)
 

@@ -12,6 +12,28 @@ from fl_sparse.wire.flower_private import filled
 _NO_RECORDS = RecordDict()
 
 
+class SharedContent(RecordDict):
+    """A message's content that several clients are sent.
+
+    Parameters
+    ----------
+    content
+        The content.
+    letter
+        Its number among those of a round: messages with the same number have the same content.
+    group
+        The number of the group of clients that hold the same values: letters of one group begin with the same arrays.
+    """
+
+    # Flower writes the class's name into the serialised object and reads it back as ``RecordDict``.
+    __qualname__ = "RecordDict"
+
+    def __init__(self, content: RecordDict, letter: int, group: int) -> None:
+        super().__init__()
+        self.__dict__["_data"].update(content.items())
+        self.letter, self.group = letter, group
+
+
 def copied(content: RecordDict) -> RecordDict:
     """Return a copy whose records, lists and arrays can be replaced; the arrays' values are shared."""
     return filled(_NO_RECORDS, {name: _record(record) for name, record in content.items()})

@@ -9,8 +9,9 @@ from flwr.app import ConfigRecord, RecordDict
 
 from fl_sparse.features.statistics import Standardizer
 from fl_sparse.learn.closed_form import Gram
-from fl_sparse.wire.arrays import array_record, parameters_of
-from fl_sparse.wire.messages import ARRAYS, CONFIG, refusal_of, standardizer_of, standardizer_values
+from fl_sparse.wire.arrays import ARRAYS, CONFIG, array_record, parameters_of
+from fl_sparse.wire.refusal import refusal_of
+from fl_sparse.wire.standardizer import standardizer_of, standardizer_values
 
 
 def content_of_gram_question(standardizer: Standardizer | None, *, class_sums: bool = False) -> RecordDict:

@@ -7,39 +7,24 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fl_sparse.model.mlp import SKIP_NAMES
-from fl_sparse.wire.exchange import OptimizerMoments, Parameters
+from fl_sparse.learn.task import OptimizerMoments
+from fl_sparse.model.parameters import Model, Shape
+from fl_sparse.nested_names import flattened, nested, without
 
 PREFIX = "moment."
 
 
-def with_moments(parameters: Parameters, moments: OptimizerMoments) -> Parameters:
+def with_moments(parameters: Mapping[str, Any], moments: OptimizerMoments) -> Mapping[str, Any]:
     """Return weights and moments as arrays of one record; without moments, the weights themselves."""
-    return {
-        **parameters,
-        **{_name(moment, name): array for moment in moments for name, array in moments[moment].items()},
-    }
+    return {**parameters, **flattened(moments, PREFIX)} if moments else parameters
 
 
 def split_moments(arrays: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Return a record's weights, and its moments by moment and parameter."""
-    parameters: dict[str, Any] = {}
-    moments: dict[str, dict[str, Any]] = {}
-    for key, array in arrays.items():
-        if key.startswith(PREFIX):
-            moment, _, name = key.removeprefix(PREFIX).partition(".")
-            moments.setdefault(moment, {})[name] = array
-        else:
-            parameters[key] = array
-    return parameters, moments
+    return without(arrays, PREFIX), nested(arrays, PREFIX)
 
 
-def moment_shapes(shapes: Mapping[str, tuple[int, ...]], moments: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a record's moments: those of the weights, without the skip term, which is never trained."""
-    return {
-        _name(moment, name): shape for moment in moments for name, shape in shapes.items() if name not in SKIP_NAMES
-    }
-
-
-def _name(moment: str, parameter: str) -> str:
-    return f"{PREFIX}{moment}.{parameter}"
+def moment_shapes(model: Model, moments: Iterable[str]) -> dict[str, Shape]:
+    """Return the shapes of a record's moments: those of the parameters that are trained."""
+    trained = {name: spec.shape for name, spec in model.items() if spec.trained}
+    return flattened(dict.fromkeys(moments, trained), PREFIX)

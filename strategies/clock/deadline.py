@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 
-import numpy as np
-
+from fl_sparse.codec import CODECS
 from fl_sparse.config import RunConfig
-from fl_sparse.part import SubnetAssignment
-from fl_sparse.wire.exchange import ClientDescription
-from strategies.clock.virtual_clock import ClientTime, VirtualClock
-from strategies.round.groups import AssignmentRule, Placement
-from strategies.round.orders import order_workload, train_order
+from fl_sparse.learn.task import CarriedState
+from fl_sparse.model.network import NetworkSpec
+from fl_sparse.model.parameters import shapes_of
+from fl_sparse.wire import ClientDescription, Expected, Standardizing
+from fl_sparse.wire.orders import AS_IT_IS, Broadcast
+from strategies.clock.virtual_clock import ClientTime, VirtualClock, without_memory
+from strategies.round.groups import AssignmentRule, Group
+from strategies.round.orders import Handed, job_workload, training_job
 from strategies.round.plan import planned
-from strategies.state.optimizer_state import kept_moments, trained_parameters
-
-Shapes = Mapping[str, tuple[int, ...]]
+from strategies.state.optimizer_state import kept_moments
 
 
 def check_deadline(
-    config: RunConfig, rule: AssignmentRule, clients: Iterable[ClientDescription], shapes: Shapes
+    config: RunConfig, rule: AssignmentRule, clients: Iterable[ClientDescription], network: NetworkSpec
 ) -> None:
-    """Refuse a round deadline that no client meets in any round of the run.
+    """Refuse a round deadline that no client meets in any round that can be gone through beforehand.
 
     Parameters
     ----------
@@ -32,8 +31,8 @@ def check_deadline(
         Who trains which units.
     clients
         All clients, in any order.
-    shapes
-        Name -> shape of the whole model's parameters.
+    network
+        The whole model.
 
     Raises
     ------
@@ -41,46 +40,37 @@ def check_deadline(
         Naming the fastest client and its time.
     """
     clock = VirtualClock.from_config(config)
-    if clock is not None and clock.deadline:
-        clock.check_deadline(config.num_server_rounds, _times(config, clock, rule, clients, shapes))
+    if clock is not None and clock.deadline and rule.planned:
+        clock.check_deadline(config.num_server_rounds, _times(config, clock, rule, clients, network))
 
 
 def _times(
-    config: RunConfig, clock: VirtualClock, rule: AssignmentRule, clients: Iterable[ClientDescription], shapes: Shapes
-) -> Iterator[tuple[int, ClientTime]]:
-    known: set[tuple[object, ...]] = set()
-    for number, client, placement in planned(config, rule, clients):
-        time = _time(config, clock, number, client, placement, shapes, known)
-        if time is not None:
-            yield client.partition_id, time
-
-
-def _time(
     config: RunConfig,
     clock: VirtualClock,
-    number: int,
-    client: ClientDescription,
-    placement: Placement,
-    shapes: Shapes,
-    known: set[tuple[object, ...]],
-) -> ClientTime | None:
-    """Return a client's time in a round, None if an earlier round had the same sizes and so the same time."""
-    # Without values, arrays of any size cost nothing: only their shapes matter here.
-    held = {
-        name: np.broadcast_to(np.float32(0), _held_shape(shape, name, placement.assignment))
-        for name, shape in shapes.items()
-    }
-    order = train_order(config, number, placement, held, None, expects_standardizer=config.standardize)
-    order = replace(order, moments=dict.fromkeys(kept_moments(config), trained_parameters(held)))
-    flops = order_workload(order, client.num_examples).total_flops
-    key = (client.partition_id, flops, *(values.shape for values in held.values()))
-    if key in known:
-        return None
-    known.add(key)
-    return clock.training(client, order, flops)
+    rule: AssignmentRule,
+    clients: Iterable[ClientDescription],
+    network: NetworkSpec,
+) -> Iterator[tuple[int, ClientTime]]:
+    known: set[tuple[object, ...]] = set()
+    for number, client, group in planned(config, rule, clients):
+        handed, expected = _sizes(config, network, number, group)
+        flops = job_workload(network.shared_axes, handed.model, handed.job, client.num_examples).total_flops
+        # Where an earlier round had the same sizes, it had the same time.
+        key = (client.partition_id, flops, *shapes_of(handed.model).values())
+        if key not in known:
+            known.add(key)
+            order = handed.order(config, number, Standardizing(config.standardize))
+            yield client.partition_id, clock.training(client, order, expected, flops)
 
 
-def _held_shape(shape: tuple[int, ...], name: str, assignment: SubnetAssignment) -> tuple[int, ...]:
-    return tuple(
-        size if units is None else len(units) for size, units in zip(shape, assignment.index(name), strict=True)
-    )
+def _sizes(config: RunConfig, network: NetworkSpec, number: int, group: Group) -> tuple[Handed, Expected]:
+    """Return what a group is handed out, and what it has to send back, as arrays without values."""
+    model, codec = group.placement.part.model(network.model), CODECS[config.broadcast_format]
+    moments, held = kept_moments(config), without_memory(CODECS["float32"].layout(shapes_of(model)))
+    trained = {name: held[name] for name, spec in model.items() if spec.trained}
+    job = training_job(config, network, number, group.placement, held, CarriedState(dict.fromkeys(moments, trained)))
+    broadcast = AS_IT_IS
+    if not codec.exact:
+        broadcast = Broadcast(config.broadcast_format, without_memory(codec.layout(shapes_of(model))))
+    expected = Expected(model, config.update_format, moments, config.absent_classes != "trained")
+    return Handed(group, model, held, job, broadcast), expected

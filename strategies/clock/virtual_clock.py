@@ -8,16 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fl_sparse.codec.quantization import layout
+from fl_sparse.codec.codec import Layout
 from fl_sparse.config import RunConfig
 from fl_sparse.config.device_profiles import DeviceProfile, parse_profiles
 from fl_sparse.errors import InputError
-from fl_sparse.wire import content_of_order, content_of_reply, wire_bytes
-from fl_sparse.wire.exchange import ClientDescription, TrainOrder, TrainReply
+from fl_sparse.wire import (
+    ClientDescription,
+    Expected,
+    TrainOrder,
+    TrainReply,
+    content_of_order,
+    content_of_reply,
+    wire_bytes,
+)
 
 
 @dataclass(frozen=True)
@@ -52,22 +60,21 @@ class VirtualClock:
         """Return the time of a client, given by its partition id."""
         return ClientTime(self.profiles[client % len(self.profiles)], bytes_down, flops, bytes_up)
 
-    def training(self, client: ClientDescription, order: TrainOrder, flops: float) -> ClientTime:
-        """Return the time of a client's local training, before it starts: a reply's size follows from the order.
+    def training(self, client: ClientDescription, order: TrainOrder, expected: Expected, flops: float) -> ClientTime:
+        """Return the time of a client's local training, before it starts: what a reply has to look like is known.
 
         The standardizer, 2F numbers that a node gets once, is left out: whether a message carries it depends on what
         has been restarted, and the clock must not. So does which residual applies. Of the classes that a reply has to
         say, one is counted: how many there are is known when it is there, and then its own size counts.
         """
-        kept = replace(order, standardizer=None, update=replace(order.update, residual_round=0))
-        shapes = {name: values.shape for name, values in order.parameters.items()}
-        # Arrays without memory of their own: only dtypes and shapes matter.
-        update = {
-            name: np.broadcast_to(dtype.type(0), shape)
-            for name, (dtype, shape) in layout(shapes, order.update.format).items()
-        }
-        classes = None if order.absent_classes == "trained" else (0,)
-        reply = TrainReply(order.round, order.subnet, update, client.num_examples, 1.0, order.moments, classes)
+        kept = replace(
+            order,
+            standardizing=replace(order.standardizing, sent=None),
+            update=replace(order.update, residual_round=0),
+        )
+        update = without_memory(expected.layout)
+        classes = (0,) if expected.says_classes else None
+        reply = TrainReply(order.round, order.number, update, client.num_examples, 1.0, classes=classes)
         return self.time(
             client.partition_id,
             bytes_down=wire_bytes(content_of_order(kept)),
@@ -123,3 +130,8 @@ class VirtualClock:
                 f"round-deadline = {self.deadline:g} s: no client can answer in time in any of {rounds} rounds; the "
                 f"fastest, client {client} ({time.profile.name}), takes {time.seconds:.3g} s"
             )
+
+
+def without_memory(layout: Layout) -> dict[str, NDArray[Any]]:
+    """Return arrays of these dtypes and shapes that take no memory of their own: only their sizes matter."""
+    return {name: np.broadcast_to(dtype.type(0), shape) for name, (dtype, shape) in layout.items()}

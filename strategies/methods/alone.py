@@ -10,7 +10,7 @@ devices and under Ray, weights would travel, and the method is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,11 +18,13 @@ import numpy as np
 from flwr.app import RecordDict
 
 from fl_sparse.config import RunConfig
+from fl_sparse.learn.task import Parameters
 from fl_sparse.model.own_models import joined, separated
-from fl_sparse.wire.exchange import Parameters, TrainOrder, TrainReply
+from fl_sparse.wire import ClientDescription, TrainReply
 from strategies.clock.virtual_clock import ClientTime, VirtualClock
 from strategies.methods.fedavg import FedAvg
-from strategies.round.groups import check_takes_no_updates
+from strategies.round.groups import Axes, Group, check_takes_no_updates, one_each
+from strategies.round.orders import Letter
 from strategies.round.strategy import SubmodelStrategy
 
 
@@ -31,7 +33,7 @@ class Alone(FedAvg):
     """Whole models that are kept apart."""
 
     @classmethod
-    def from_config(cls, config: RunConfig) -> Self:
+    def from_config(cls, config: RunConfig, axes: Axes) -> Self:
         """Build the rule of a run.
 
         Raises
@@ -40,7 +42,11 @@ class Alone(FedAvg):
             For what only makes sense where something is exchanged.
         """
         check_takes_no_updates(config, "clients exchange nothing under strategy 'alone'")
-        return super().from_config(config)
+        return super().from_config(config, axes)
+
+    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Group]:
+        """Return a group for each client, since no two have the same values."""
+        return one_each(clients, lambda client: super(Alone, self).place(round_number, [client])[0].placement)
 
 
 class AloneStrategy(SubmodelStrategy):
@@ -50,10 +56,7 @@ class AloneStrategy(SubmodelStrategy):
     """The parameters of the round, and the models they hold."""
 
     def initial(self, parameters: Parameters) -> Parameters:
-        """Return the same initial model for every client, each a copy of its own, as a checkpoint holds them.
-
-        How clients are trained together, and with it the last bits, depends on which share their arrays.
-        """
+        """Return the same initial model for every client, each a copy of its own, as a checkpoint holds them."""
         return joined(
             {
                 client.partition_id: {name: values.copy() for name, values in parameters.items()}
@@ -69,7 +72,7 @@ class AloneStrategy(SubmodelStrategy):
     def _bytes_of(self, content: RecordDict) -> int:
         return 0
 
-    def _time_of(self, node: int, order: TrainOrder, flops: float, clock: VirtualClock) -> ClientTime:
+    def _time_of(self, node: int, letter: Letter, flops: float, clock: VirtualClock) -> ClientTime:
         return clock.time(self.clients[node].partition_id, bytes_down=0, flops=flops)
 
     def _begin(self) -> None:

@@ -18,46 +18,69 @@ E. Fanì et al., Accelerating Heterogeneous Federated Learning with Closed-form 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Container, Iterable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
 from fl_sparse.features.statistics import Standardizer
-from fl_sparse.learn.closed_form import Gram, add, best_penalty, gram_flops, nearest_mean, ridge_logits
-from fl_sparse.model.workload import Workload
-from fl_sparse.wire import content_of_gram_question, parameters_of, read_gram, wire_bytes
-from fl_sparse.wire.exchange import ClientDescription, Parameters, TrainReply
-from strategies.round.groups import Placement, check_takes_no_updates, whole_model
+from fl_sparse.learn.closed_form import (
+    Gram,
+    GramSum,
+    Labelled,
+    chosen_penalty,
+    gram_flops,
+    nearest_mean,
+    ridge_logits,
+)
+from fl_sparse.learn.task import Parameters
+from fl_sparse.model.cost import Workload
+from fl_sparse.model.mlp import OUTPUT
+from fl_sparse.model.network import NetworkSpec
+from fl_sparse.part import WHOLE
+from fl_sparse.wire import (
+    ClientDescription,
+    TrainReply,
+    content_of_gram_question,
+    parameters_of,
+    read_gram,
+    wire_bytes,
+)
+from strategies.round.groups import (
+    AssignmentRule,
+    Axes,
+    Group,
+    Placement,
+    by_position,
+    check_takes_no_updates,
+    everyone,
+)
 from strategies.round.report import RoundReport
 from strategies.round.sampling import drops_out
 from strategies.round.strategy import SubmodelStrategy
 
-Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
-"""Standardised features (n, F) and labels (n,)."""
 Classifier = tuple[NDArray[Any], NDArray[Any]]
 """Weight (C, F) and bias (C,) of a linear classifier."""
 
 
 @dataclass(frozen=True)
-class ClosedForm(ABC):
+class ClosedForm(AssignmentRule):
     """A linear classifier from sums over clients; ``penalty`` is ridge regression's, 0 = chosen on validation."""
 
-    options: ClassVar[tuple[str, ...]] = ()
     class_sums: ClassVar[bool]
     """Whether the sums of each class are enough."""
 
     penalty: float
 
     @classmethod
-    def from_config(cls, config: RunConfig) -> Self:
+    def from_config(cls, config: RunConfig, axes: Axes) -> Self:
         """Build the rule of a run.
 
         Raises
@@ -68,9 +91,9 @@ class ClosedForm(ABC):
         check_takes_no_updates(config, f"strategy {config.strategy!r} trains no model")
         return cls(config.ridge_penalty)
 
-    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
-        """Return the whole of a linear classifier for each client, which any can hold."""
-        return [whole_model(())] * len(clients)
+    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Group]:
+        """Return the whole of a linear classifier for all clients, which any can hold."""
+        return everyone(Placement(WHOLE), clients)
 
     @abstractmethod
     def solve(self, gram: Gram, validation: Labelled | None) -> Classifier:
@@ -83,7 +106,7 @@ class Ridge(ClosedForm):
     class_sums = False
 
     @classmethod
-    def from_config(cls, config: RunConfig) -> Self:
+    def from_config(cls, config: RunConfig, axes: Axes) -> Self:
         """Build the rule of a run.
 
         Raises
@@ -95,15 +118,11 @@ class Ridge(ClosedForm):
             raise InputError(
                 f"ridge-penalty = 0.0 is chosen on the server's validation images, but evaluate = {config.evaluate!r}"
             )
-        return super().from_config(config)
+        return super().from_config(config, axes)
 
     def solve(self, gram: Gram, validation: Labelled | None) -> Classifier:
         """Return ridge regression's solution, as logits."""
-        penalty = self.penalty
-        if not penalty:
-            assert validation is not None
-            penalty = best_penalty(gram, *validation)
-        return ridge_logits(gram, penalty)
+        return ridge_logits(gram, chosen_penalty(self.penalty, gram, validation))
 
 
 class ClassMean(ClosedForm):
@@ -125,14 +144,15 @@ class ClosedFormStrategy(SubmodelStrategy):
         self,
         config: RunConfig,
         rule: ClosedForm,
+        network: NetworkSpec,
         clients: Mapping[int, ClientDescription],
         standardizer: Standardizer | None,
         validation: Labelled | None,
     ) -> None:
-        super().__init__(config, rule, clients, standardizer)
+        super().__init__(config, rule, network, clients, standardizer)
         self._validation = validation
         self._grams: dict[int, Gram] = {}
-        self._gram: Gram | None = None
+        self._gram = GramSum()
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -141,7 +161,8 @@ class ClosedFormStrategy(SubmodelStrategy):
         self._parameters = parameters_of(arrays)
         nodes = self._reachable.among(grid.get_node_ids(), self.clients)
         self._silent = {node for node in nodes if drops_out(self.config, server_round, self.clients[node].partition_id)}
-        self._placed = dict(zip(nodes, self.rule.place(server_round, [self.clients[n] for n in nodes]), strict=True))
+        self._groups = self.rule.place(server_round, [self.clients[node] for node in nodes])
+        self._placed = dict(zip(nodes, by_position(self._groups), strict=True))
         self.report = RoundReport(asked=len(nodes))
         content = content_of_gram_question(self.standardizer, class_sums=self.rule.class_sums)
         down = wire_bytes(content)
@@ -170,29 +191,28 @@ class ClosedFormStrategy(SubmodelStrategy):
         self.report.train_loss = None
         return arrays, metrics
 
-    def _accept(self, server_round: int, message: Message, node: int, accepted: Container[int]) -> TrainReply:
-        if node not in self._placed or node in accepted:
-            raise ValueError("the node was not asked, or answered twice")
-        client = self.clients[node]
-        self._grams[node] = read_gram(
-            message.content, client.num_features, len(client.classes), class_sums=self.rule.class_sums
-        )
-        return TrainReply(server_round, 0, {}, client.num_examples, loss=0.0)
+    def _reader(self, server_round: int) -> Any:
+        def read(content: RecordDict, node: int) -> TrainReply:
+            client = self.clients[node]
+            self._grams[node] = read_gram(
+                content, client.num_features, len(client.classes), class_sums=self.rule.class_sums
+            )
+            return TrainReply(server_round, 0, {}, client.num_examples, loss=0.0)
+
+        return read
 
     def _begin(self) -> None:
-        self._grams, self._gram = {}, None
+        self._grams, self._gram = {}, GramSum()
 
     def _take(self, node: int, reply: TrainReply) -> None:
-        # One running sum: a client's Gram matrices are larger than its model.
-        own = self._grams.pop(node)
-        self._gram = own if self._gram is None else add([self._gram, own])
+        self._gram.add(self._grams.pop(node))
 
     def _reassemble(self) -> Parameters:
-        assert self._gram is not None
-        weight, bias = self.rule.solve(self._gram, self._validation)
+        assert self._gram.total is not None
+        weight, bias = self.rule.solve(self._gram.total, self._validation)
         return {
-            "output.weight": np.ascontiguousarray(weight, dtype=np.float32),
-            "output.bias": np.ascontiguousarray(bias, dtype=np.float32),
+            OUTPUT.weight: np.ascontiguousarray(weight, dtype=np.float32),
+            OUTPUT.bias: np.ascontiguousarray(bias, dtype=np.float32),
         }
 
 

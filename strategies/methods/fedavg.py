@@ -10,28 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 from fl_sparse.config import RunConfig
-from fl_sparse.wire.exchange import ClientDescription
-from strategies.round.groups import Placement, check_capacity, whole_model
+from fl_sparse.part import WHOLE
+from fl_sparse.wire import ClientDescription
+from strategies.round.groups import AssignmentRule, Axes, Group, Placement, check_capacity, everyone
 
 
 @dataclass(frozen=True)
-class FedAvg:
+class FedAvg(AssignmentRule):
     """Whole models, averaged by examples."""
 
-    options: ClassVar[tuple[str, ...]] = ()
-
-    widths: tuple[int, ...]
+    axes: Axes
 
     @classmethod
-    def from_config(cls, config: RunConfig) -> Self:
+    def from_config(cls, config: RunConfig, axes: Axes) -> Self:
         """Build the rule of a run."""
-        return cls(config.widths)
+        return cls(axes)
 
-    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
-        """Return the whole model for each client."""
+    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Group]:
+        """Return the whole model for all clients."""
         for client in clients:
-            check_capacity(client, self.widths, self.widths, "a method of whole models")
-        return [whole_model(self.widths)] * len(clients)
+            check_capacity(client, [*self.axes.values()], self.axes, "a method of whole models")
+        return everyone(Placement(WHOLE), clients)

@@ -13,42 +13,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 
 from fl_sparse.config import RunConfig
-from fl_sparse.part import SubnetAssignment, subnet_scales
+from fl_sparse.part import Part
 from fl_sparse.rng import Purpose, generator
-from fl_sparse.wire.exchange import ClientDescription
-from strategies.round.groups import Placement, check_layers, held_units
+from fl_sparse.wire import ClientDescription
+from strategies.round.groups import AssignmentRule, Axes, Group, Placement, check_axes, held_units, one_each
 
 
 @dataclass(frozen=True)
-class FederatedDropout:
+class FederatedDropout(AssignmentRule):
     """⌈r_k H_l⌉ units of each layer, drawn from (seed, round, client, layer)."""
 
-    options: ClassVar[tuple[str, ...]] = ()
-
-    widths: tuple[int, ...]
-    scale: str
+    axes: Axes
     seed: int
 
     @classmethod
-    def from_config(cls, config: RunConfig) -> Self:
+    def from_config(cls, config: RunConfig, axes: Axes) -> Self:
         """Build the rule of a run."""
-        check_layers(config.widths, "strategy 'federated-dropout'")
-        return cls(config.widths, config.scale, config.seed)
+        check_axes(axes, "strategy 'federated-dropout'")
+        return cls(axes, config.seed)
 
-    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
+    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Group]:
         """Return each client's units."""
-        return [self._place(round_number, client) for client in clients]
+        return one_each(clients, lambda client: self._place(round_number, client))
 
     def _place(self, round_number: int, client: ClientDescription) -> Placement:
-        units = []
-        for layer, width in enumerate(self.widths):
+        units = {}
+        for layer, (axis, width) in enumerate(self.axes.items()):
             rng = generator(Purpose.DROPOUT_UNITS, self.seed, round_number, client.partition_id, layer)
             kept = rng.choice(width, size=held_units(width, client.capacity), replace=False, shuffle=False)
-            units.append(np.sort(kept).astype(np.int64))
-        subnet = SubnetAssignment(tuple(units))
-        return Placement(client.partition_id, subnet, subnet_scales(subnet, self.widths, self.scale))
+            units[axis] = np.sort(kept).astype(np.int64)
+        return Placement(Part(units))

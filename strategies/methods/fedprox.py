@@ -16,6 +16,7 @@ from typing import Self
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
 from strategies.methods.fedavg import FedAvg
+from strategies.round.groups import Axes
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class FedProx(FedAvg):
     """FedAvg with μ > 0."""
 
     @classmethod
-    def from_config(cls, config: RunConfig) -> Self:
+    def from_config(cls, config: RunConfig, axes: Axes) -> Self:
         """Build the rule of a run.
 
         Raises
@@ -33,4 +34,4 @@ class FedProx(FedAvg):
         """
         if not config.proximal:
             raise InputError("proximal = 0 makes strategy 'fedprox' FedAvg; expected a positive number, such as 0.01")
-        return super().from_config(config)
+        return super().from_config(config, axes)

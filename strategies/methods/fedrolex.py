@@ -13,34 +13,32 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
-from fl_sparse.part import SubnetAssignment, subnet_scales
-from fl_sparse.wire.exchange import ClientDescription
-from strategies.round.groups import ROUNDING, Placement, check_layers
+from fl_sparse.model.parameters import axis_name
+from fl_sparse.part import Part
+from fl_sparse.wire import ClientDescription
+from strategies.round.groups import ROUNDING, AssignmentRule, Axes, Group, Placement, by_kind, check_axes
 
 
 @dataclass(frozen=True)
-class FedRolex:
+class FedRolex(AssignmentRule):
     """Units î, î+1, ..., î+⌊β_n K_i⌋−1, modulo K_i."""
 
-    options: ClassVar[tuple[str, ...]] = ()
-
-    widths: tuple[int, ...]
-    scale: str
+    axes: Axes
 
     @classmethod
-    def from_config(cls, config: RunConfig) -> Self:
+    def from_config(cls, config: RunConfig, axes: Axes) -> Self:
         """Build the rule of a run."""
-        check_layers(config.widths, "strategy 'fedrolex'")
-        return cls(config.widths, config.scale)
+        check_axes(axes, "strategy 'fedrolex'")
+        return cls(axes)
 
-    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
+    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Group]:
         """Return each client's window.
 
         Raises
@@ -48,17 +46,16 @@ class FedRolex:
         InputError
             If a client's capacity is less than one unit of a layer.
         """
-        return [self._place(round_number - 1, client) for client in clients]
+        return by_kind(clients, lambda client: client.capacity, lambda client: self._place(round_number - 1, client))
 
     def _place(self, j: int, client: ClientDescription) -> Placement:
-        for layer, width in enumerate(self.widths):
+        for axis, width in self.axes.items():
             if client.capacity * width + ROUNDING < 1:
                 raise InputError(
                     f"client {client.partition_id}: capacity = {client.capacity:g} is less than one of the {width} "
-                    f"units of hidden layer {layer}; expected {1 / width:.4g} or more"
+                    f"units of {axis_name(axis)}; expected {1 / width:.4g} or more"
                 )
-        subnet = SubnetAssignment(tuple(window(width, client.capacity, j) for width in self.widths))
-        return Placement(client.partition_id, subnet, subnet_scales(subnet, self.widths, self.scale))
+        return Placement(Part({axis: window(width, client.capacity, j) for axis, width in self.axes.items()}))
 
 
 def window(width: int, share: float, j: int) -> NDArray[np.int64]:

@@ -28,21 +28,31 @@ from typing import ClassVar, Self
 
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
-from fl_sparse.wire.exchange import ClientDescription
-from strategies.round.groups import ROUNDING, Placement, check_layers, held_units, prefix
+from fl_sparse.wire import ClientDescription
+from strategies.round.groups import (
+    ROUNDING,
+    AssignmentRule,
+    Axes,
+    Group,
+    Placement,
+    by_kind,
+    check_axes,
+    held_units,
+    prefix,
+)
 
 
 @dataclass(frozen=True)
-class FjORD:
+class FjORD(AssignmentRule):
     """The first ⌈p_max K_l⌉ units of each layer, of which steps train drawn prefixes."""
 
     options: ClassVar[tuple[str, ...]] = ("ordered-shares", "self-distillation")
 
-    widths: tuple[int, ...]
+    axes: Axes
     shares: tuple[float, ...]
 
     @classmethod
-    def from_config(cls, config: RunConfig) -> Self:
+    def from_config(cls, config: RunConfig, axes: Axes) -> Self:
         """Build the rule of a run.
 
         Raises
@@ -55,10 +65,10 @@ class FjORD:
                 f"normalization = {config.normalization!r}: strategy 'fjord' leaves units out of single steps; "
                 "expected 'none'"
             )
-        check_layers(config.widths, "strategy 'fjord'")
-        return cls(config.widths, config.shares)
+        check_axes(axes, "strategy 'fjord'")
+        return cls(axes, config.shares)
 
-    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
+    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Group]:
         """Return each client's prefix, and those its steps draw from.
 
         Raises
@@ -66,18 +76,18 @@ class FjORD:
         InputError
             If a client's capacity is below the smallest share.
         """
-        return [self._place(client) for client in clients]
+        return by_kind(clients, lambda client: self._admitted(client), self._place)
 
-    def _place(self, client: ClientDescription) -> Placement:
-        admitted = [share for share in self.shares if share <= client.capacity + ROUNDING]
+    def _admitted(self, client: ClientDescription) -> tuple[float, ...]:
+        admitted = tuple(share for share in self.shares if share <= client.capacity + ROUNDING)
         if not admitted:
             raise InputError(
                 f"client {client.partition_id}: capacity = {client.capacity:g} is below the smallest of "
                 f"ordered-shares; expected {self.shares[0]:g} or more"
             )
-        return Placement(
-            client.partition_id,
-            prefix(self.widths, admitted[-1]),
-            (1.0,) * (len(self.widths) + 1),
-            prefixes=tuple(tuple(held_units(width, share) for width in self.widths) for share in admitted),
-        )
+        return admitted
+
+    def _place(self, client: ClientDescription) -> Placement:
+        admitted = self._admitted(client)
+        prefixes = tuple(tuple(held_units(size, share) for size in self.axes.values()) for share in admitted)
+        return Placement(prefix(self.axes, admitted[-1]), prefixes=prefixes, scaled=False)

@@ -21,34 +21,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 from fl_sparse.config import RunConfig
-from fl_sparse.part import subnet_scales
-from fl_sparse.wire.exchange import ClientDescription
-from strategies.round.groups import Placement, check_layers, prefix
+from fl_sparse.wire import ClientDescription
+from strategies.round.groups import AssignmentRule, Axes, Group, Placement, by_kind, check_axes, prefix
 
 
 @dataclass(frozen=True)
-class HeteroFL:
+class HeteroFL(AssignmentRule):
     """The first ⌈r_k H_l⌉ units of each layer, averaged with equal weights."""
 
-    options: ClassVar[tuple[str, ...]] = ()
-
-    widths: tuple[int, ...]
-    scale: str
+    axes: Axes
 
     @classmethod
-    def from_config(cls, config: RunConfig) -> Self:
+    def from_config(cls, config: RunConfig, axes: Axes) -> Self:
         """Build the rule of a run."""
-        check_layers(config.widths, "strategy 'heterofl'")
-        return cls(config.widths, config.scale)
+        check_axes(axes, "strategy 'heterofl'")
+        return cls(axes)
 
-    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
+    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Group]:
         """Return each client's slice."""
-        return [self._place(client) for client in clients]
+        return by_kind(clients, lambda client: client.capacity, self._place)
 
     def _place(self, client: ClientDescription) -> Placement:
-        subnet = prefix(self.widths, client.capacity)
-        scales = subnet_scales(subnet, self.widths, self.scale)
-        return Placement(client.partition_id, subnet, scales, by_examples=False)
+        return Placement(prefix(self.axes, client.capacity), by_examples=False)

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse.config import RunConfig
-from fl_sparse.part import SubnetAssignment, subnet_scales
+from fl_sparse.part import Part
 from fl_sparse.rng import Purpose, generator
-from fl_sparse.wire.exchange import ClientDescription
-from strategies.round.groups import Placement, check_capacity, check_layers
+from fl_sparse.wire import ClientDescription
+from strategies.round.groups import AssignmentRule, Axes, Group, Placement, check_axes, check_capacity
 
 
 @dataclass(frozen=True)
-class IST:
+class IST(AssignmentRule):
     """S disjoint subnets that cover every hidden unit.
 
     The j-th client of a round trains subnet pi(j mod S), pi a permutation drawn for the round: with more clients than
@@ -32,53 +32,52 @@ class IST:
 
     options: ClassVar[tuple[str, ...]] = ("num-subnets", "repartition-every")
 
-    widths: tuple[int, ...]
+    axes: Axes
     num_subnets: int
-    scale: str
     repartition_every: int
     seed: int
 
     @classmethod
-    def from_config(cls, config: RunConfig) -> Self:
+    def from_config(cls, config: RunConfig, axes: Axes) -> Self:
         """Build the rule of a run."""
         if config.num_subnets > 1:
-            check_layers(config.widths, f"num-subnets = {config.num_subnets}")
-        return cls(config.widths, config.num_subnets, config.scale, config.repartition_every, config.seed)
+            check_axes(axes, f"num-subnets = {config.num_subnets}")
+        return cls(axes, config.num_subnets, config.repartition_every, config.seed)
 
-    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
-        """Return each client's subnet.
+    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Group]:
+        """Return a group for each subnet that a client trains.
 
         Raises
         ------
         InputError
             If a client cannot hold the largest part: which one it gets is drawn.
         """
-        largest = [-(-width // self.num_subnets) for width in self.widths]
+        largest = [-(-width // self.num_subnets) for width in self.axes.values()]
         for client in clients:
-            check_capacity(client, largest, self.widths, f"num-subnets = {self.num_subnets}")
+            check_capacity(client, largest, self.axes, f"num-subnets = {self.num_subnets}")
         draw = (round_number - 1) // self.repartition_every
-        subnets = draw_subnets(self.widths, self.num_subnets, draw=draw, seed=self.seed)
-        placements = [
-            Placement(number, subnet, subnet_scales(subnet, self.widths, self.scale))
-            for number, subnet in enumerate(subnets)
-        ]
+        subnets = draw_subnets(self.axes, self.num_subnets, draw=draw, seed=self.seed)
         order = generator(Purpose.SUBNET_ORDER, self.seed, round_number).permutation(self.num_subnets)
-        return [placements[order[position % self.num_subnets]] for position in range(len(clients))]
+        trained = zip(order.tolist(), range(len(clients)), strict=False)
+        return [
+            Group(subnet, Placement(subnets[subnet]), tuple(range(first, len(clients), self.num_subnets)))
+            for subnet, first in trained
+        ]
 
 
-def draw_subnets(widths: Sequence[int], num_subnets: int, *, draw: int, seed: int) -> list[SubnetAssignment]:
-    """Cut a permutation of each hidden layer's units into S parts.
+def draw_subnets(axes: Axes, num_subnets: int, *, draw: int, seed: int) -> list[Part]:
+    """Cut a permutation of each axis's units into S parts.
 
     Returns
     -------
-    list of SubnetAssignment
-        S of them; in each layer the parts are disjoint, cover all units, and their sizes differ by at most one.
+    list of Part
+        S of them; along each axis the parts are disjoint, cover all units, and their sizes differ by at most one.
     """
-    layers = [
-        even_parts(generator(Purpose.SUBNET_UNITS, seed, draw, layer).permutation(width), num_subnets)
-        for layer, width in enumerate(widths)
-    ]
-    return [SubnetAssignment(tuple(parts[number] for parts in layers)) for number in range(num_subnets)]
+    parts = {
+        axis: even_parts(generator(Purpose.SUBNET_UNITS, seed, draw, layer).permutation(width), num_subnets)
+        for layer, (axis, width) in enumerate(axes.items())
+    }
+    return [Part({axis: cut[number] for axis, cut in parts.items()}) for number in range(num_subnets)]
 
 
 def even_parts(order: NDArray[np.int64], num_parts: int) -> list[NDArray[np.int64]]:

@@ -24,26 +24,26 @@ from numpy.typing import NDArray
 
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
-from fl_sparse.part import SubnetAssignment, subnet_scales
+from fl_sparse.model.parameters import axis_name
+from fl_sparse.part import Part
 from fl_sparse.rng import Purpose, generator
-from fl_sparse.wire.exchange import ClientDescription
-from strategies.round.groups import ROUNDING, Placement, check_layers
+from fl_sparse.wire import ClientDescription
+from strategies.round.groups import ROUNDING, AssignmentRule, Axes, Group, Placement, check_axes
 
 
 @dataclass(frozen=True)
-class ISTCapacity:
+class ISTCapacity(AssignmentRule):
     """Disjoint parts, one a client of a group, as large as capacities have it."""
 
     options: ClassVar[tuple[str, ...]] = ("num-subnets", "repartition-every")
 
-    widths: tuple[int, ...]
+    axes: Axes
     num_subnets: int
-    scale: str
     repartition_every: int
     seed: int
 
     @classmethod
-    def from_config(cls, config: RunConfig) -> Self:
+    def from_config(cls, config: RunConfig, axes: Axes) -> Self:
         """Build the rule of a run.
 
         Raises
@@ -51,37 +51,36 @@ class ISTCapacity:
         InputError
             If a layer has fewer units than a group may have clients.
         """
-        check_layers(config.widths, "strategy 'ist-capacity'")
-        narrowest = min(config.widths)
+        check_axes(axes, "strategy 'ist-capacity'")
+        axis, narrowest = min(axes.items(), key=lambda item: item[1])
         if config.num_subnets > narrowest:
             raise InputError(
-                f"num-subnets = {config.num_subnets} is wider than hidden layer {config.widths.index(narrowest)} of "
+                f"num-subnets = {config.num_subnets} is wider than {axis_name(axis)} of "
                 f"{narrowest} units; expected 1 to {narrowest}"
             )
-        return cls(config.widths, config.num_subnets, config.scale, config.repartition_every, config.seed)
+        return cls(axes, config.num_subnets, config.repartition_every, config.seed)
 
-    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
+    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Group]:
         """Return each client's part."""
         if not clients:
             return []
         draw = (round_number - 1) // self.repartition_every
         order = generator(Purpose.SUBNET_ORDER, self.seed, draw).permutation(len(clients))
-        placements: dict[int, Placement] = {}
+        groups = []
         for number, group in enumerate(np.array_split(order, -(-len(clients) // self.num_subnets))):
             members = np.sort(group)
             capacities = [clients[position].capacity for position in members]
-            for position, subnet in zip(members, self._parts(draw, number, capacities), strict=True):
-                scales = subnet_scales(subnet, self.widths, self.scale)
-                placements[position] = Placement(clients[position].partition_id, subnet, scales)
-        return [placements[position] for position in range(len(clients))]
+            for position, part in zip(members.tolist(), self._parts(draw, number, capacities), strict=True):
+                groups.append(Group(clients[position].partition_id, Placement(part), (position,)))
+        return groups
 
-    def _parts(self, draw: int, group: int, capacities: Sequence[float]) -> list[SubnetAssignment]:
+    def _parts(self, draw: int, group: int, capacities: Sequence[float]) -> list[Part]:
         layers = []
-        for layer, width in enumerate(self.widths):
+        for layer, width in enumerate(self.axes.values()):
             units = generator(Purpose.SUBNET_UNITS, self.seed, draw, layer, group).permutation(width)
             ends = np.cumsum(part_sizes(capacities, width))
             layers.append([np.sort(part) for part in np.split(units, ends)[:-1]])
-        return [SubnetAssignment(tuple(parts)) for parts in zip(*layers, strict=True)]
+        return [Part(dict(zip(self.axes, parts, strict=True))) for parts in zip(*layers, strict=True)]
 
 
 def part_sizes(capacities: Sequence[float], width: int) -> NDArray[np.int64]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from flwr.app import Message, MessageType, MetricRecord, RecordDict
 
-from fl_sparse.model.flops import forward_flops
-from fl_sparse.wire import read_evaluation
-from fl_sparse.wire.exchange import ClientDescription, EvaluationReply, Parameters
+from fl_sparse.model.cost import forward_flops
+from fl_sparse.model.parameters import Model
+from fl_sparse.wire import ClientDescription, EvaluationReply, read_evaluation
 from strategies.clock.virtual_clock import ClientTime, VirtualClock
+from strategies.round.replies import answers
 from strategies.round.report import RoundReport, node_name
 
 log = logging.getLogger("fl_sparse.strategy")
@@ -24,6 +25,8 @@ class ClientEvaluation:
     ----------
     server_round
         The round whose model is evaluated.
+    model
+        The parameters that clients evaluate.
     clients
         Node id -> description, of all clients.
     report
@@ -37,12 +40,14 @@ class ClientEvaluation:
     def __init__(
         self,
         server_round: int,
+        model: Model,
         clients: Mapping[int, ClientDescription],
         report: RoundReport,
         clock: VirtualClock | None,
         bytes_of: Callable[[RecordDict], int],
     ) -> None:
         self._round = server_round
+        self._model = model
         self._clients = clients
         self._report = report
         self._clock = clock
@@ -59,48 +64,40 @@ class ClientEvaluation:
             self._times[node] = self._clock.time(self._clients[node].partition_id, bytes_down=down)
         return Message(content, node, MessageType.EVALUATE, group_id=str(self._round))
 
-    def collect(self, replies: Iterable[Message], model_of: Callable[[int], Parameters]) -> MetricRecord | None:
+    def collect(self, replies: Iterable[Message]) -> MetricRecord | None:
         """Return the clients' example-weighted accuracy and loss, None without an answer.
 
-        ``model_of`` gives the parameters that a node evaluates. What is refused is counted and named in the report.
+        What is refused is counted and named in the report.
         """
-        answers: dict[int, EvaluationReply] = {}
+        accepted: dict[int, EvaluationReply] = {}
         longest = 0.0
-        for message in replies:
-            if message.has_error():
-                log.warning("round %d: a client failed to evaluate: %s", self._round, message.error.reason)
-                continue
-            sent = self._bytes_of(message.content)
-            self._report.bytes_up += sent
-            node = message.metadata.src_node_id
-            try:
-                answers[node] = self._accept(message, node, answers)
-            except ValueError as error:
-                self._refuse(node, str(error))
+        for answer in answers(replies, self._asked, self._read, self._bytes_of):
+            self._report.bytes_up += answer.sent
+            if answer.node is None:
+                log.warning("round %d: a client failed to evaluate: %s", self._round, answer.reason)
+            elif answer.value is None:
+                self._refuse(answer.node, answer.reason)
             else:
-                if node in self._times:
-                    shapes = {name: values.shape for name, values in model_of(node).items()}
-                    flops = forward_flops(shapes, answers[node].num_examples)
-                    longest = max(longest, replace(self._times[node], flops=flops, bytes_up=sent).seconds)
+                accepted[answer.node] = answer.value
+                if answer.node in self._times:
+                    flops = forward_flops(self._model, answer.value.num_examples)
+                    time = replace(self._times[answer.node], flops=flops, bytes_up=answer.sent)
+                    longest = max(longest, time.seconds)
         if self._report.simulated_seconds is not None:
             self._report.simulated_seconds += longest
-        if not answers:
+        if not accepted:
             return None
         # Sorted by client, since a sum's bits depend on its order.
-        nodes = sorted(answers, key=lambda node: self._clients[node].partition_id)
-        self._report.evaluations = {self._clients[node].partition_id: answers[node] for node in nodes}
+        nodes = sorted(accepted, key=lambda node: self._clients[node].partition_id)
+        self._report.evaluations = {self._clients[node].partition_id: accepted[node] for node in nodes}
         ordered = list(self._report.evaluations.values())
         total = sum(answer.num_examples for answer in ordered)
         accuracy = sum(answer.num_examples * answer.accuracy for answer in ordered) / total
         loss = sum(answer.num_examples * answer.loss for answer in ordered) / total
         return MetricRecord({"accuracy": accuracy, "loss": loss, "num-examples": total})
 
-    def _accept(self, message: Message, node: int, accepted: Container[int]) -> EvaluationReply:
-        if node not in self._asked:
-            raise ValueError("the node was not asked")
-        if node in accepted:
-            raise ValueError("the node answered twice")
-        return read_evaluation(message.content, round_number=self._round)
+    def _read(self, content: RecordDict, node: int) -> EvaluationReply:
+        return read_evaluation(content, round_number=self._round)
 
     def _refuse(self, node: int, reason: str) -> None:
         name = node_name(node, self._clients)

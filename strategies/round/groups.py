@@ -1,24 +1,29 @@
-"""The one thing in which sub-model methods differ: which units of the MLP a client trains in a round."""
+"""The one thing in which sub-model methods differ: which part of the model a client trains in a round."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fl_sparse.config import RunConfig, default_of, to_mapping
 from fl_sparse.config.values import shown
 from fl_sparse.errors import InputError
-from fl_sparse.part import SubnetAssignment
-from fl_sparse.wire.exchange import ClientDescription
+from fl_sparse.learn.task import Parameters
+from fl_sparse.model.parameters import axis_name
+from fl_sparse.part import Part
+from fl_sparse.wire import ClientDescription
 
 UPDATE_KEYS = (
     "server-optimizer",
     "server-learning-rate",
     "update-format",
+    "broadcast-format",
     "bias-updates",
     "optimizer-state",
     "round-deadline",
@@ -29,51 +34,94 @@ UPDATE_KEYS = (
 ROUNDING = 1e-9
 """What a product of a share and a width may be off by, so that a third of 9 units is 3."""
 
+Axes = Mapping[str, int]
+"""Axis -> units, of the axes that methods share out, in the order of the model's pass forward."""
+
 
 @dataclass(frozen=True)
 class Placement:
-    """What one client trains.
+    """What a client trains.
 
     Parameters
     ----------
-    subnet
-        The subnet's number; the reply repeats it.
-    assignment
-        The units of each hidden layer.
-    scales
-        One factor a layer of the subnet's forward pass, the output's last.
+    part
+        Its units of each axis, at least one, and which of their coordinates are alive.
     by_examples
         Whether the client's weight in the average is its number of examples, or 1.
     prefixes
-        Ordered dropout: widths, one number a hidden layer, of which each local step draws one and trains that many
-        first units of what the client holds; none means that all steps train all.
+        Ordered dropout: widths, one number an axis, of which each local step draws one and trains that many first units
+        of what the client holds; none means that all steps train all.
+    scaled
+        Whether the layers of the part are scaled as the configuration's ``scale`` says.
     """
 
-    subnet: int
-    assignment: SubnetAssignment
-    scales: tuple[float, ...]
+    part: Part
     by_examples: bool = True
     prefixes: tuple[tuple[int, ...], ...] = ()
+    scaled: bool = True
 
 
-class AssignmentRule(Protocol):
-    """A sub-model method: a pure function of the round and of the clients in it.
+@dataclass(frozen=True)
+class Group:
+    """Clients that share a placement: what they are sent is made once.
 
-    Attributes
+    Parameters
     ----------
-    options
-        The configuration keys that this method takes and others do not.
+    number
+        The group's number, which replies repeat.
+    placement
+        What each of them trains.
+    positions
+        Which of the round's clients they are, ascending.
     """
 
-    options: ClassVar[tuple[str, ...]]
+    number: int
+    placement: Placement
+    positions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a rule with memory is told after a round.
+
+    Parameters
+    ----------
+    round
+        The round.
+    before, after
+        The whole model.
+    groups
+        Who trained what.
+    answered
+        Positions of the round's clients whose replies were added up.
+    """
+
+    round: int
+    before: Parameters = field(repr=False)
+    after: Parameters = field(repr=False)
+    groups: Sequence[Group] = field(repr=False)
+    answered: tuple[int, ...]
+
+
+class AssignmentRule(ABC):
+    """A sub-model method: a function of the round, of the clients in it, and of what the rule remembers.
+
+    A rule is a frozen dataclass; one that remembers returns another of itself from `observe` and `load`.
+    """
+
+    options: ClassVar[tuple[str, ...]] = ()
+    """The configuration keys that this method takes and others do not."""
+    planned: ClassVar[bool] = True
+    """Whether placements follow from the configuration alone, so that a run's rounds can be gone through beforehand."""
 
     @classmethod
-    def from_config(cls, config: RunConfig) -> Self:
+    @abstractmethod
+    def from_config(cls, config: RunConfig, axes: Axes) -> Self:
         """Build the rule of a run."""
-        ...
 
-    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Placement]:
-        """Return one placement a client; ``clients`` are sorted by partition id, rounds count from 1.
+    @abstractmethod
+    def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Group]:
+        """Return groups that hold each client once; ``clients`` are sorted by partition id, rounds count from 1.
 
         Raises
         ------
@@ -81,21 +129,65 @@ class AssignmentRule(Protocol):
             If a client's capacity admits no placement. Round 1 is placed with a client of each capacity before
             anything starts.
         """
-        ...
+
+    def observe(self, seen: Observed) -> Self:
+        """Return the rule that places the next round."""
+        return self
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Return what the rule remembers, as arrays for a checkpoint."""
+        return {}
+
+    def load(self, state: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the rule with what another of its kind remembered.
+
+        Raises
+        ------
+        ValueError
+            If it remembers nothing, and is given something.
+        """
+        if state:
+            raise ValueError(f"{type(self).__name__} remembers nothing; expected no {', '.join(state)}")
+        return self
 
 
-def whole_model(widths: Sequence[int]) -> Placement:
-    """Return the placement that holds every unit, unscaled."""
-    return Placement(0, prefix(widths, 1.0), (1.0,) * (len(widths) + 1))
+def everyone(placement: Placement, clients: Sequence[ClientDescription]) -> list[Group]:
+    """Return one group of all clients."""
+    return [Group(0, placement, tuple(range(len(clients))))] if clients else []
 
 
-def prefix(widths: Sequence[int], share: float) -> SubnetAssignment:
-    """Return the subnet of each layer's first units, a share of them."""
-    return SubnetAssignment(tuple(np.arange(held_units(width, share), dtype=np.int64) for width in widths))
+def one_each(clients: Sequence[ClientDescription], place: Callable[[ClientDescription], Placement]) -> list[Group]:
+    """Return a group for each client, numbered by its partition id."""
+    return [Group(client.partition_id, place(client), (position,)) for position, client in enumerate(clients)]
+
+
+def by_kind(
+    clients: Sequence[ClientDescription],
+    kind: Callable[[ClientDescription], Hashable],
+    place: Callable[[ClientDescription], Placement],
+) -> list[Group]:
+    """Return a group for each kind of client, placed as its first."""
+    kinds: dict[Hashable, list[int]] = {}
+    for position, client in enumerate(clients):
+        kinds.setdefault(kind(client), []).append(position)
+    return [
+        Group(number, place(clients[positions[0]]), tuple(positions)) for number, positions in enumerate(kinds.values())
+    ]
+
+
+def by_position(groups: Sequence[Group]) -> list[Group]:
+    """Return each client's group, in the clients' order."""
+    found = {position: group for group in groups for position in group.positions}
+    return [found[position] for position in range(len(found))]
+
+
+def prefix(axes: Axes, share: float) -> Part:
+    """Return the part of each axis's first units, a share of them."""
+    return Part({axis: np.arange(held_units(size, share), dtype=np.int64) for axis, size in axes.items()})
 
 
 def held_units(width: int, share: float) -> int:
-    """Return ⌈share · width⌉: how many units of a layer a client of this capacity holds at most; at least one."""
+    """Return ⌈share · width⌉: how many units of an axis a client of this capacity holds at most; at least one."""
     return max(1, math.ceil(share * width - ROUNDING))
 
 
@@ -113,7 +205,7 @@ def check_takes_no_updates(config: RunConfig, why: str) -> None:
             raise InputError(f"{key} = {shown(values[key])}: {why}; expected {shown(default_of(key))}")
 
 
-def check_layers(widths: Sequence[int], method: str) -> None:
+def check_axes(axes: Axes, method: str) -> None:
     """Refuse to cut the hidden layers of a linear classifier, which has none.
 
     Raises
@@ -121,23 +213,23 @@ def check_layers(widths: Sequence[int], method: str) -> None:
     InputError
         Naming what cannot be done.
     """
-    if not widths:
+    if not axes:
         raise InputError(
             f"hidden-widths = 'none' leaves {method} no layer to cut; expected a hidden layer, or strategy = 'fedavg'"
         )
 
 
-def check_capacity(client: ClientDescription, sizes: Sequence[int], widths: Sequence[int], method: str) -> None:
-    """Refuse a client that cannot hold so many units of each hidden layer.
+def check_capacity(client: ClientDescription, sizes: Sequence[int], axes: Axes, method: str) -> None:
+    """Refuse a client that cannot hold so many units of each axis.
 
     Raises
     ------
     InputError
         Naming the client, its capacity, and what would do.
     """
-    for layer, (size, width) in enumerate(zip(sizes, widths, strict=True)):
+    for size, (axis, width) in zip(sizes, axes.items(), strict=True):
         if size > held_units(width, client.capacity):
             raise InputError(
                 f"client {client.partition_id}: capacity = {client.capacity:g} is too small for {method}, which has "
-                f"it train {size} of the {width} units of hidden layer {layer}; expected {size / width:.4g} or more"
+                f"it train {size} of the {width} units of {axis_name(axis)}; expected {size / width:.4g} or more"
             )

@@ -1,19 +1,57 @@
-"""What a client is told to do in a round."""
+"""What a group of clients is told to do in a round, made once for all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 from flwr.app import RecordDict
 
+from fl_sparse.codec.residual import UpdateEncoding
 from fl_sparse.config import RunConfig
-from fl_sparse.features.statistics import Standardizer
 from fl_sparse.learn.optimizers import OptimizerSpec
-from fl_sparse.model.flops import examples_trained
-from fl_sparse.model.workload import Workload, workload
-from fl_sparse.wire.exchange import Parameters, TrainOrder, UpdateEncoding
-from strategies.round.groups import Placement
+from fl_sparse.learn.task import FRESH, CarriedState, HeldPart, Parameters, Task, TrainingJob
+from fl_sparse.model.cost import Workload, examples_trained, workload
+from fl_sparse.model.mlp import layer_scales
+from fl_sparse.model.network import NetworkSpec
+from fl_sparse.model.parameters import Model
+from fl_sparse.part import WHOLE, Part
+from fl_sparse.wire import EvaluationOrder, Standardizing, TrainOrder
+from fl_sparse.wire.orders import AS_IT_IS, Broadcast
+from strategies.round.groups import Group, Placement
+
+
+@dataclass(frozen=True)
+class Handed:
+    """A group's part, as it is handed out.
+
+    Parameters
+    ----------
+    group
+        Who, and which part.
+    model
+        The part's parameters, in its sizes.
+    values
+        θ cut to the part, as the server holds it.
+    job
+        What the clients train; its values are those that they decode.
+    broadcast
+        How the values travel.
+    """
+
+    group: Group
+    model: Model = field(repr=False)
+    values: Parameters = field(repr=False)
+    job: TrainingJob = field(repr=False)
+    broadcast: Broadcast = field(default=AS_IT_IS, repr=False)
+
+    def order(
+        self, config: RunConfig, round_number: int, standardizing: Standardizing, residual_round: int = 0
+    ) -> TrainOrder:
+        """Return the order for those of the group who are told so much."""
+        update = UpdateEncoding(config.update_format, config.error_feedback, residual_round)
+        return TrainOrder(round_number, self.group.number, self.job, standardizing, update, self.broadcast)
 
 
 @dataclass(frozen=True)
@@ -28,58 +66,64 @@ class Letter:
         The message's content; whoever wants to change it takes `fl_sparse.wire.copied` of it.
     size
         Bytes that the content counts for.
-    shapes
-        Name -> shape of the parameters.
     """
 
     order: TrainOrder = field(repr=False)
     content: RecordDict = field(repr=False)
     size: int
-    shapes: Mapping[str, tuple[int, ...]]
 
 
-def train_order(
-    config: RunConfig,
-    round_number: int,
-    placement: Placement,
-    parameters: Parameters,
-    standardizer: Standardizer | None,
-    *,
-    expects_standardizer: bool,
-    residual_round: int = 0,
-) -> TrainOrder:
-    """Return the order to train these parameters, which are those that the placement holds."""
-    return TrainOrder(
-        round=round_number,
-        subnet=placement.subnet,
-        parameters=parameters,
-        scales=placement.scales,
+def optimizer_of(config: RunConfig) -> OptimizerSpec:
+    """Return the clients' optimiser."""
+    return OptimizerSpec(config.optimizer, config.learning_rate, config.momentum, config.proximal)
+
+
+def task_of(config: RunConfig) -> Task:
+    """Return what all clients of a run do."""
+    return Task(
         activation=config.activation,
         normalization=config.normalization,
-        optimizer=OptimizerSpec(config.optimizer, config.learning_rate, config.momentum, config.proximal),
-        first_step=(round_number - 1) * config.local_steps,
+        optimizer=optimizer_of(config),
         local_steps=config.local_steps,
         batch_size=config.batch_size,
         seed=config.seed,
-        standardizer=standardizer,
-        expects_standardizer=expects_standardizer,
-        prefixes=placement.prefixes,
-        self_distillation=config.self_distillation,
         absent_classes=config.absent_classes,
-        update=UpdateEncoding(config.update_format, config.error_feedback, residual_round),
+        self_distillation=config.self_distillation,
     )
 
 
-def evaluation_order(order: TrainOrder, standardizer: Standardizer | None) -> TrainOrder:
-    """Return an order's model to be evaluated: no update comes back, and the standardizer is always sent along.
+def training_job(
+    config: RunConfig,
+    network: NetworkSpec,
+    round_number: int,
+    placement: Placement,
+    values: Parameters,
+    state: CarriedState = FRESH,
+) -> TrainingJob:
+    """Return the job to train a placement's part, which has these values."""
+    axes, rule = network.shared_axes, config.scale if placement.scaled else "none"
+    held = [
+        size if axis not in placement.part.units else len(placement.part.units[axis]) for axis, size in axes.items()
+    ]
+    part = HeldPart(values, layer_scales(held, [*axes.values()], rule), placement.prefixes)
+    return TrainingJob(task_of(config), (round_number - 1) * config.local_steps, part, state)
 
-    A node that never trained, or lost its state, has none: an evaluation stands by itself.
+
+def evaluation_order(
+    config: RunConfig, network: NetworkSpec, round_number: int, parameters: Parameters, standardizing: Standardizing
+) -> EvaluationOrder:
+    """Return the order to evaluate the whole model; a node that never trained has no standardizer of its own yet."""
+    job = training_job(config, network, round_number, Placement(WHOLE, scaled=False), parameters)
+    return EvaluationOrder(round_number, replace(job, task=replace(job.task, absent_classes="trained")), standardizing)
+
+
+def job_workload(axes: Iterable[str], model: Model, job: TrainingJob, num_examples: int) -> Workload:
+    """Return the work of a job's local steps on a client of so many examples; ``model`` is the part's.
+
+    ``axes`` are the shared ones, which a job's prefixes are of.
     """
-    return replace(order, standardizer=standardizer, update=UpdateEncoding(), absent_classes="trained")
-
-
-def order_workload(order: TrainOrder, num_examples: int) -> Workload:
-    """Return the work of an order's local steps on a client of so many examples."""
-    shapes = {name: values.shape for name, values in order.parameters.items()}
-    examples = examples_trained(num_examples, order.batch_size, first_step=order.first_step, steps=order.local_steps)
-    return workload(shapes, examples, order.prefixes, self_distillation=order.self_distillation)
+    task = job.task
+    examples = examples_trained(num_examples, task.batch_size, first_step=job.first_step, steps=task.local_steps)
+    prefixes = (Part(dict(zip(axes, map(np.arange, widths), strict=False))) for widths in job.part.prefixes)
+    drawn = [prefix.model(model) for prefix in prefixes]
+    return workload(model, examples, drawn, self_distillation=task.self_distillation)

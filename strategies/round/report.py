@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from fl_sparse.model.workload import Workload
-from fl_sparse.wire.exchange import ClientDescription, EvaluationReply
+from fl_sparse.model.cost import Workload
+from fl_sparse.wire import ClientDescription, EvaluationReply
 
 SHOWN = 10
 """Clients named in one line of the log, and late ones among the reasons of a round."""
+ENTRIES = (
+    "asked",
+    "answered",
+    "refused",
+    "lost",
+    "late",
+    "bytes_down",
+    "bytes_up",
+    "train_loss",
+    "simulated_seconds",
+    "flops_per_client",
+    "flops_by_layer",
+    "weights_held",
+    "weights_held_max",
+    "weights_active",
+)
+"""What a round's record says of its messages, by the same names."""
 
 
 @dataclass
@@ -48,6 +66,10 @@ class RoundReport:
         """Note how many late clients are not among the reasons."""
         if self.late > SHOWN:
             self.reasons.append(f"late: {self.late - SHOWN} more clients")
+
+    def entries(self) -> dict[str, Any]:
+        """Return what a round's record takes from here."""
+        return {name: getattr(self, name) for name in ENTRIES} | {"reasons": tuple(self.reasons)}
 
     @property
     def lost(self) -> int:

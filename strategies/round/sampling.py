@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from fl_sparse.config import RunConfig
 from fl_sparse.rng import Purpose, generator
-from fl_sparse.wire.exchange import ClientDescription
+from fl_sparse.wire import ClientDescription
 
 Client = TypeVar("Client")
 

@@ -6,7 +6,7 @@ Index sets stay here; clients receive weights, scales and hyperparameters. Metho
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,27 +14,46 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
+from numpy.typing import NDArray
 
-from fl_sparse.codec.error_feedback import add_update
+from fl_sparse.codec.residual import add_update
 from fl_sparse.config import RunConfig
 from fl_sparse.features.statistics import Standardizer
-from fl_sparse.model.workload import Workload
-from fl_sparse.part import Reassembly, SubnetUpdate
-from fl_sparse.wire import array_record, content_of_order, parameters_of, read_reply, wire_bytes
-from fl_sparse.wire.exchange import ClientDescription, Parameters, TrainOrder, TrainReply
+from fl_sparse.learn.task import Parameters
+from fl_sparse.model.cost import Workload
+from fl_sparse.model.network import NetworkSpec
+from fl_sparse.model.parameters import CLASSES
+from fl_sparse.part import PartUpdate, Reassembly
+from fl_sparse.wire import (
+    ClientDescription,
+    Expected,
+    SharedContent,
+    Standardizing,
+    TrainReply,
+    array_record,
+    content_of_evaluation_order,
+    content_of_order,
+    parameters_of,
+    read_reply,
+    wire_bytes,
+)
 from strategies.clock.virtual_clock import ClientTime, VirtualClock
 from strategies.round.client_evaluation import ClientEvaluation
-from strategies.round.groups import AssignmentRule, Placement, whole_model
+from strategies.round.groups import AssignmentRule, Group, Observed, by_position
 from strategies.round.in_order import InOrder
-from strategies.round.orders import Letter, evaluation_order, order_workload, train_order
-from strategies.round.parts import Parts
+from strategies.round.orders import Handed, Letter, evaluation_order, job_workload, training_job
+from strategies.round.replies import Late, answers
 from strategies.round.report import RoundReport, name_some, node_name
 from strategies.round.sampling import Reachable, drops_out, sample
-from strategies.state.optimizer_state import KeptState, StateReassembly
+from strategies.state.broadcast import BroadcastResiduals, rebased
+from strategies.state.optimizer_state import ClientOptimizerState, StateReassembly
 from strategies.state.residuals import ResidualRounds
-from strategies.state.server_optimizer import Moments, ServerOptimizer
+from strategies.state.server_optimizer import ServerOptimizer
 
 log = logging.getLogger("fl_sparse.strategy")
+
+States = Mapping[str, Mapping[str, NDArray[Any]]]
+"""What outlives a round beside the model: name of a state -> its arrays, as checkpoints hold them."""
 
 
 class SubmodelStrategy(Strategy):
@@ -46,43 +65,62 @@ class SubmodelStrategy(Strategy):
         The run's configuration.
     rule
         Who trains which units.
+    network
+        The whole model's sizes and parameters.
     clients
         Node id -> the node's description, from round 0's question.
     standardizer
         The federation's frozen mean and variance; reaches each node with its first train message.
-    moments, kept
-        The server optimiser's moments, and the clients' optimiser state, when a run goes on from a checkpoint.
+    states
+        What `states` returned, when a run goes on from a checkpoint.
     """
 
     def __init__(
         self,
         config: RunConfig,
         rule: AssignmentRule,
+        network: NetworkSpec,
         clients: Mapping[int, ClientDescription],
         standardizer: Standardizer | None,
-        moments: Moments | None = None,
-        kept: KeptState | None = None,
+        states: States | None = None,
     ) -> None:
+        states = states or {}
         self.config = config
-        self.optimizer = ServerOptimizer.from_config(config)
-        self.moments: Moments = moments or {}
-        self.kept = kept or KeptState()
-        self.rule = rule
+        self.network = network
+        self.rule = rule.load(states.get("rule", {}))
         self.clients = clients
         self.standardizer = standardizer
+        self.optimizer = ServerOptimizer.from_config(config)
+        self.moments = self.optimizer.load(states.get("server", {}))
+        self.optimizer_state = ClientOptimizerState.load(states.get("optimizer", {}))
+        self.residuals = ResidualRounds.load(states.get("residuals", {}), clients)
+        self.broadcast = BroadcastResiduals.load(states.get("broadcast", {}))
+        self.clock = VirtualClock.from_config(config)
         self.report = RoundReport()
+        self._model = network.model
         self._parameters: Parameters = {}
-        self._placed: dict[int, Placement] = {}
-        self._shapes: dict[int, Mapping[str, tuple[int, ...]]] = {}
-        self._parts = Parts(self.kept)
+        self._groups: list[Group] = []
+        self._placed: dict[int, Group] = {}
+        self._handed: dict[int, Handed] = {}
+        self._expected: dict[int, Expected] = {}
+        self._lost_down: dict[bytes, Parameters] = {}
         self._silent: set[int] = set()
         self._informed: set[int] = set()
-        self._sums = Reassembly({})
+        self._sums = Reassembly(self._model, {})
         self._reachable = Reachable()
-        self._residuals = ResidualRounds()
-        self.clock = VirtualClock.from_config(config)
         self._times: dict[int, ClientTime] = {}
         self._evaluation: ClientEvaluation | None = None
+
+    def states(self) -> dict[str, Mapping[str, NDArray[Any]]]:
+        """Return what outlives a round, but for the model; states that hold nothing are left out."""
+        states = {
+            "server": self.optimizer.state(self.moments),
+            "optimizer": self.optimizer_state.state(),
+            "residuals": self.residuals.state(self.clients),
+            "broadcast": self.broadcast.state(),
+            "rule": self.rule.state(),
+        }
+        return {name: arrays for name, arrays in states.items() if arrays}
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -91,29 +129,21 @@ class SubmodelStrategy(Strategy):
 
         These are asked for the record, and are lost, without a reply to wait for.
         """
-        self._parameters = parameters_of(arrays)
-        described = self._sampled(server_round, grid.get_node_ids())
-        self._placed = dict(zip(described, self.rule.place(server_round, [*described.values()]), strict=True))
-        self.report = RoundReport(asked=len(self._placed))
-        self._times, self._shapes, self._silent = {}, {}, set()
-        self.kept = self.kept.begun(self._parameters, self.config)
-        self._parts = Parts(self.kept)
-        letters: dict[tuple[Any, ...], Letter] = {}
+        self._begin_round(server_round, parameters_of(arrays), grid.get_node_ids())
+        letters: dict[tuple[int, bool, int], Letter] = {}
         works: dict[tuple[int, int], Workload] = {}
         messages = []
-        for node, placement in self._placed.items():
-            letter, client = self._letter(server_round, node, placement, letters), described[node]
-            self._shapes[node] = letter.shapes
-            kind = id(letter), client.num_examples
+        for node, group in self._placed.items():
+            letter, client = self._letter(server_round, node, group, letters), self.clients[node]
+            kind = group.number, client.num_examples
             if kind not in works:
-                works[kind] = order_workload(letter.order, client.num_examples)
-            work = works[kind]
-            self.report.work.append(work)
+                handed = self._hand(server_round, node, group)
+                works[kind] = job_workload(self.network.shared_axes, handed.model, handed.job, client.num_examples)
+            self.report.work.append(works[kind])
             self.report.bytes_down += letter.size
             if self.clock is not None:
-                self._times[node] = self._time_of(node, letter.order, work.total_flops, self.clock)
-            silent = drops_out(self.config, server_round, client.partition_id)
-            if silent or self._is_late(node):
+                self._times[node] = self._time_of(node, letter, works[kind].total_flops, self.clock)
+            if drops_out(self.config, server_round, client.partition_id) or self._is_late(node):
                 self._silent.add(node)
             else:
                 messages.append(Message(letter.content, node, MessageType.TRAIN, group_id=str(server_round)))
@@ -127,40 +157,21 @@ class SubmodelStrategy(Strategy):
         accepted: dict[int, tuple[int, float]] = {}
         in_order = InOrder((node for node in self._placed if node not in self._silent), self._take)
         heard: set[int] = set()
-        for message in replies:
-            if message.has_error():
-                log.warning("round %d: a client failed: %s", server_round, message.error.reason)
-                continue
-            node = message.metadata.src_node_id
-            sent = self._bytes_of(message.content)
-            self.report.bytes_up += sent
-            if node in self._times:
-                self._times[node] = replace(self._times[node], bytes_up=sent)
-                if self._is_late(node):
-                    continue
-            heard.add(node)
-            try:
-                reply = self._accept(server_round, message, node, accepted)
-            except ValueError as error:
-                self._refuse(server_round, node, str(error))
-            else:
-                accepted[node] = reply.num_examples, reply.loss
-                in_order.put(node, reply)
-                # What is added up is let go of before the next reply is made.
-                del reply, message
+        for answer in answers(replies, self._placed, self._reader(server_round), self._bytes_of):
+            self.report.bytes_up += answer.sent
+            if answer.node is None:
+                log.warning("round %d: a client failed: %s", server_round, answer.reason)
+            elif not answer.late:
+                heard.add(answer.node)
+                if answer.value is None:
+                    self._refuse(server_round, answer.node, answer.reason)
+                else:
+                    accepted[answer.node] = answer.value.num_examples, answer.value.loss
+                    in_order.put(answer.node, answer.value)
+            # What is added up is let go of before the next reply is made.
+            del answer
         in_order.close()
-        # By node, not by reply: one may answer twice, or first with a late reply to the round before.
-        missing = [node for node in self._placed if node not in heard]
-        self.report.answered = len(self._placed) - len(missing)
-        if self.clock is not None:
-            heard_times = [time for node, time in self._times.items() if node in heard]
-            self.report.simulated_seconds = self.clock.round_seconds(heard_times, [self._times[n] for n in missing])
-        self.report.close_late()
-        if missing:
-            # One that was restarted has lost its state, too: it is sent the standardizer again.
-            self._informed.difference_update(missing)
-            named = name_some([self._name(node) for node in missing])
-            log.warning("round %d: no answer from %s", server_round, named)
+        self._close(server_round, heard)
         if not accepted:
             return None, None
         # Sorted by client, since a sum's bits depend on its order and replies arrive in any.
@@ -168,8 +179,11 @@ class SubmodelStrategy(Strategy):
         total = sum(examples for examples, _ in counted)
         loss = sum(examples * loss for examples, loss in counted) / total
         self.report.train_loss = loss
-        arrays = array_record(self._reassemble())
-        return arrays, MetricRecord({"train-loss": loss, "num-examples": total})
+        before = self._parameters
+        after = self._reassemble()
+        answered = tuple(position for position, node in enumerate(self._placed) if node in accepted)
+        self.rule = self.rule.observe(Observed(server_round, before, after, self._groups, answered))
+        return array_record(after), MetricRecord({"train-loss": loss, "num-examples": total})
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -178,19 +192,23 @@ class SubmodelStrategy(Strategy):
         if self.config.evaluate != "clients":
             return []
         self._parameters = parameters_of(arrays)
-        whole = whole_model(self.config.widths)
-        asked = ClientEvaluation(server_round, self.clients, self.report, self.clock, self._bytes_of)
+        asked = ClientEvaluation(server_round, self._model, self.clients, self.report, self.clock, self._bytes_of)
         self._evaluation = asked
-        return [
-            asked.question(
-                node, content_of_order(evaluation_order(self._order(server_round, node, whole), self.standardizer))
+        standardizing = Standardizing(self.standardizer is not None, self.standardizer)
+
+        def content(node: int) -> RecordDict:
+            model = self._model_of(node)
+            return content_of_evaluation_order(
+                evaluation_order(self.config, self.network, server_round, model, standardizing)
             )
-            for node in self._reachable.among(grid.get_node_ids(), self.clients)
+
+        return [
+            asked.question(node, content(node)) for node in self._reachable.among(grid.get_node_ids(), self.clients)
         ]
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Return the clients' example-weighted accuracy and loss; None where clients do not evaluate."""
-        return None if self._evaluation is None else self._evaluation.collect(replies, self._model_of)
+        return None if self._evaluation is None else self._evaluation.collect(replies)
 
     def initial(self, parameters: Parameters) -> Parameters:
         """Return what round 1 starts from, given the initial model."""
@@ -208,14 +226,20 @@ class SubmodelStrategy(Strategy):
         """Return what a message counts for."""
         return wire_bytes(content)
 
-    def _time_of(self, node: int, order: TrainOrder, flops: float, clock: VirtualClock) -> ClientTime:
+    def _time_of(self, node: int, letter: Letter, flops: float, clock: VirtualClock) -> ClientTime:
         """Return what a node's local training takes by the clock."""
-        return clock.training(self.clients[node], order, flops)
+        return clock.training(self.clients[node], letter.order, self._expected_of(node), flops)
 
-    def _sampled(self, server_round: int, nodes: Iterable[int]) -> dict[int, ClientDescription]:
-        """Return the round's clients, by node."""
-        sampled = sample(self.config, server_round, self._reachable.among(nodes, self.clients))
-        return {node: self.clients[node] for node in sampled}
+    def _begin_round(self, server_round: int, parameters: Parameters, nodes: Iterable[int]) -> None:
+        """Draw the round's clients and place them; nothing is left of the round before."""
+        self._parameters = parameters
+        reachable = self._reachable.among(nodes, self.clients)
+        asked = sample(self.config, server_round, reachable)
+        self._groups = self.rule.place(server_round, [self.clients[node] for node in asked])
+        self._placed = dict(zip(asked, by_position(self._groups), strict=True))
+        self.report = RoundReport(asked=len(self._placed))
+        self._times, self._silent, self._handed, self._expected, self._lost_down = {}, set(), {}, {}, {}
+        self.optimizer_state = self.optimizer_state.begun(self._model, parameters, self.config)
 
     def _is_late(self, node: int) -> bool:
         """Tell whether the clock has the node's reply come after the deadline, and note it."""
@@ -224,67 +248,64 @@ class SubmodelStrategy(Strategy):
         self.report.add_late(f"{self._name(node)}: {self.clock.late_words(self._times[node])}")
         return True
 
-    def _order(self, server_round: int, node: int, placement: Placement) -> TrainOrder:
-        return train_order(
-            self.config,
-            server_round,
-            placement,
-            self._part(node, placement),
-            None if node in self._informed else self.standardizer,
-            expects_standardizer=self.standardizer is not None,
-            residual_round=self._residual_round(node, placement),
-        )
+    def _hand(self, server_round: int, node: int, group: Group) -> Handed:
+        """Return a group's part, cut out when it is first asked for; ``node`` is one of the group."""
+        if group.number not in self._handed:
+            part = group.placement.part
+            values = part.cut(self._model, self._model_of(node))
+            broadcast, base, lost = self.broadcast.sent(self.config, part, values)
+            if lost:
+                self._lost_down[part.digest] = lost
+            state = self.optimizer_state.part(self._model, part)
+            job = training_job(self.config, self.network, server_round, group.placement, base, state)
+            model = {name: spec for name, spec in part.model(self._model).items() if name in values}
+            self._handed[group.number] = Handed(group, model, values, job, broadcast)
+            self._expected[group.number] = Expected(
+                model, self.config.update_format, tuple(state.moments), self.config.absent_classes != "trained"
+            )
+        return self._handed[group.number]
+
+    def _expected_of(self, node: int) -> Expected:
+        return self._expected[self._placed[node].number]
 
     def _letter(
-        self, server_round: int, node: int, placement: Placement, letters: dict[tuple[Any, ...], Letter]
+        self, server_round: int, node: int, group: Group, letters: dict[tuple[int, bool, int], Letter]
     ) -> Letter:
-        """Return what a node is sent, which those told the same share."""
-        # Parameters and what else belongs to their units are cut out once a round, and kept until it is over.
-        told = (
-            id(self._part(node, placement)),
-            placement.subnet,
-            placement.scales,
-            placement.prefixes,
-            node in self._informed,
-            self._residual_round(node, placement),
-        )
+        """Return what a node is sent, which those of its group who are told as much share."""
+        residual_round = self.residuals.applying(node, group.placement.part) if self.config.error_feedback else 0
+        told = group.number, node in self._informed, residual_round
         if told not in letters:
-            order = self._order(server_round, node, placement)
-            order = self.kept.handed(order, self._parts.moments(placement.assignment))
-            content = content_of_order(order)
-            shapes = {name: values.shape for name, values in order.parameters.items()}
-            letters[told] = Letter(order, content, self._bytes_of(content), shapes)
+            sent = None if node in self._informed else self.standardizer
+            standardizing = Standardizing(self.standardizer is not None, sent)
+            order = self._hand(server_round, node, group).order(
+                self.config, server_round, standardizing, residual_round
+            )
+            content = SharedContent(content_of_order(order), len(letters), group.number)
+            letters[told] = Letter(order, content, self._bytes_of(content))
         return letters[told]
 
-    def _residual_round(self, node: int, placement: Placement) -> int:
-        return self._residuals.applying(node, placement.assignment) if self.config.error_feedback else 0
+    def _reader(self, server_round: int) -> Any:
+        """Return what reads and checks a reply."""
 
-    def _part(self, node: int, placement: Placement) -> Parameters:
-        """Return what a node trains of its model: to be read, not written."""
-        return self._parts.cut(self._model_of(node), placement.assignment)
+        def read(content: RecordDict, node: int) -> TrainReply:
+            if node in self._times:
+                self._times[node] = replace(self._times[node], bytes_up=self._bytes_of(content))
+                if self._is_late(node):
+                    raise Late
+            group = self._placed[node]
+            expected, handed = self._expected[group.number], self._handed[group.number]
+            reply = read_reply(content, round_number=server_round, number=group.number, expected=expected)
+            if expected.format != "float32":
+                reply = replace(reply, parameters=add_update(handed.values, reply.parameters))
+            elif handed.broadcast.arrays is not None:
+                moved = rebased(reply.parameters, handed.job.part.parameters, handed.values)
+                reply = replace(reply, parameters=moved)
+            if self.config.error_feedback:
+                self.residuals.accept(node, server_round, group.placement.part)
+            self._informed.add(node)
+            return reply
 
-    def _accept(self, server_round: int, message: Message, node: int, accepted: Container[int]) -> TrainReply:
-        if node not in self._placed:
-            raise ValueError("the node was not asked")
-        if node in accepted:
-            raise ValueError("the node answered twice")
-        reply = read_reply(
-            message.content,
-            round_number=server_round,
-            subnet=self._placed[node].subnet,
-            shapes=self._shapes[node],
-            update_format=self.config.update_format,
-            moments=tuple(self.kept.moments),
-            says_classes=self.config.absent_classes != "trained",
-        )
-        assignment = self._placed[node].assignment
-        if self.config.update_format != "float32":
-            sent = self._part(node, self._placed[node])
-            reply = replace(reply, parameters=add_update(sent, reply.parameters))
-        if self.config.error_feedback:
-            self._residuals.accept(node, server_round, assignment)
-        self._informed.add(node)
-        return reply
+        return read
 
     def _refuse(self, server_round: int, node: int, reason: str) -> None:
         self._informed.discard(node)
@@ -292,28 +313,51 @@ class SubmodelStrategy(Strategy):
         self.report.add_refused(f"{name}: {reason}")
         log.warning("round %d: refused the reply of %s: %s", server_round, name, reason)
 
+    def _close(self, server_round: int, heard: set[int]) -> None:
+        """Note who was not heard, and how long the round took by the clock."""
+        # By node, not by reply: one may answer twice, or first with a late reply to the round before.
+        missing = [node for node in self._placed if node not in heard]
+        self.report.answered = len(self._placed) - len(missing)
+        if self.clock is not None:
+            heard_times = [time for node, time in self._times.items() if node in heard]
+            self.report.simulated_seconds = self.clock.round_seconds(heard_times, [self._times[n] for n in missing])
+        self.report.close_late()
+        if missing:
+            # One that was restarted has lost its state, too: it is sent the standardizer again.
+            self._informed.difference_update(missing)
+            named = name_some([self._name(node) for node in missing])
+            log.warning("round %d: no answer from %s", server_round, named)
+        self.broadcast = BroadcastResiduals(self._lost_down)
+
     def _name(self, node: int) -> str:
         return node_name(node, self.clients)
 
     def _begin(self) -> None:
         """Get ready for a round's updates."""
-        self._sums, self._state_sums = Reassembly(self._parameters), StateReassembly(self.kept)
+        self._sums = Reassembly(self._model, self._parameters)
+        self._state_sums = StateReassembly(self._model, self.optimizer_state)
 
     def _take(self, node: int, reply: TrainReply) -> None:
         """Take an update; they come sorted by client."""
-        placement = self._placed[node]
+        placement = self._placed[node].placement
         weight = reply.num_examples if placement.by_examples else 1.0
-        outputs = None if reply.classes is None else np.array(reply.classes, dtype=np.int64)
-        update = SubnetUpdate(placement.assignment, reply.parameters, weight, outputs)
-        self._sums.add(update)
-        self._state_sums.add(update, reply.moments)
+
+        def held(values: Mapping[str, Any]) -> PartUpdate:
+            update = PartUpdate(placement.part, values, weight)
+            if reply.classes is None:
+                return update
+            return update.within(self._model, CLASSES, np.array(reply.classes, dtype=np.int64))
+
+        self._sums.add(held(reply.parameters))
+        self._state_sums.add({moment: held(values) for moment, values in reply.moments.items()})
 
     def _reassemble(self) -> Parameters:
         """Return the next global model, from the updates taken."""
-        self.kept = self._state_sums.result(self.config.local_steps)
+        self.optimizer_state = self._state_sums.result(self.config.local_steps)
         averaged, covered = self._sums.result()
         if self.config.bias_updates == "drop":
             # The paper's release never gathers biases: kept as an option to measure what that costs.
-            averaged |= {name: values for name, values in self._parameters.items() if name.endswith(".bias")}
+            biases = [name for name in averaged if self._model[name].role == "bias"]
+            averaged |= {name: self._parameters[name] for name in biases}
         parameters, self.moments = self.optimizer.step(self._parameters, averaged, covered, self.moments)
         return parameters

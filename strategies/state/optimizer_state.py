@@ -2,7 +2,7 @@
 
 Symbols: θ_j a coordinate, t local steps so far, τ local steps of a round, β a moment's decay rate.
 
-Moments take the way of the weights: cut out by the same assignment, moved by the same steps, put back by the same
+Moments take the way of the weights: cut out by the same part, moved by the same steps, put back by the same
 weighted means, so that θ_j and its moments have the same owners, and a coordinate that nobody held keeps both, bit for
 bit. With Adam's moments travels t, one number for the whole model: τ times the rounds so far with at least one usable
 reply. Subnets meet a coordinate in some rounds only, and Adam's correction by 1 − β^t would take it for one met in all,
@@ -14,7 +14,9 @@ steps are one run of R·τ steps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,27 +24,24 @@ from numpy.typing import NDArray
 from fl_sparse.config import RunConfig
 from fl_sparse.learn.descent import moment_names
 from fl_sparse.learn.optimizers import OptimizerSpec
-from fl_sparse.model.mlp import SKIP_NAMES
-from fl_sparse.part import Reassembly, SubnetAssignment, SubnetUpdate, extract
-from fl_sparse.wire.exchange import OptimizerMoments, Parameters, TrainOrder
+from fl_sparse.learn.task import FRESH, CarriedState, OptimizerMoments, Parameters
+from fl_sparse.model.parameters import Model
+from fl_sparse.nested_names import flattened, nested
+from fl_sparse.part import Part, PartUpdate, Reassembly
+from strategies.round.orders import optimizer_of
 
+STEPS = "steps"
 DECAY = {"first": OptimizerSpec.beta1, "second": OptimizerSpec.beta2}
 """β of Adam's moments."""
 
 
 def kept_moments(config: RunConfig) -> tuple[str, ...]:
     """Return the names of the moments that outlive a round, none under ``optimizer-state = fresh``."""
-    optimizer = OptimizerSpec(config.optimizer, config.learning_rate, config.momentum, config.proximal)
-    return moment_names(optimizer) if config.optimizer_state == "kept" else ()
-
-
-def trained_parameters(parameters: Parameters) -> dict[str, NDArray[np.float32]]:
-    """Return the parameters that have moments: all but the skip term, which is never trained."""
-    return {name: values for name, values in parameters.items() if name not in SKIP_NAMES}
+    return moment_names(optimizer_of(config)) if config.optimizer_state == "kept" else ()
 
 
 @dataclass(frozen=True)
-class KeptState:
+class ClientOptimizerState:
     """The optimiser state of the whole model.
 
     Parameters
@@ -57,28 +56,38 @@ class KeptState:
     steps: int = 0
     moments: OptimizerMoments = field(default_factory=dict, repr=False)
 
-    def begun(self, parameters: Parameters, config: RunConfig) -> KeptState:
+    def begun(self, model: Model, parameters: Parameters, config: RunConfig) -> ClientOptimizerState:
         """Return the state before a round: this one, or an unmet one before the first of a run that keeps states."""
         moments = kept_moments(config)
         if self.moments or not moments:
             return self
-        trained = trained_parameters(parameters)
-        unmet = {name: np.full_like(values, np.nan) for name, values in trained.items()}
-        return KeptState(0, dict.fromkeys(moments, unmet))
+        unmet = {name: np.full_like(values, np.nan) for name, values in parameters.items() if model[name].trained}
+        return ClientOptimizerState(0, dict.fromkeys(moments, unmet))
 
-    def handed(self, order: TrainOrder, part: OptimizerMoments) -> TrainOrder:
-        """Return the order with the state that its optimiser goes on from, if there is any: its subnet's `part`."""
-        return replace(order, moments=part, steps_taken=self.steps) if self.moments else order
-
-    def part(self, assignment: SubnetAssignment) -> dict[str, Parameters]:
-        """Return a subnet's moments after t steps, uncorrected as optimisers hold them; 0 for unmet coordinates."""
-        return {
+    def part(self, model: Model, part: Part) -> CarriedState:
+        """Return a part's state after t steps, uncorrected as optimisers hold it; 0 for unmet coordinates."""
+        if not self.moments:
+            return FRESH
+        moments = {
             moment: {
                 name: np.nan_to_num(values * _correction(moment, self.steps), copy=False)
-                for name, values in extract(held, assignment).items()
+                for name, values in part.cut(model, held).items()
             }
             for moment, held in self.moments.items()
         }
+        return CarriedState(moments, self.steps)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the state as arrays for a checkpoint."""
+        return {STEPS: np.array(self.steps, dtype=np.int64), **flattened(self.moments)} if self.moments else {}
+
+    @classmethod
+    def load(cls, state: Mapping[str, NDArray[Any]]) -> ClientOptimizerState:
+        """Return what `state` returned."""
+        if not state:
+            return cls()
+        moments = {name: values for name, values in state.items() if name != STEPS}
+        return cls(int(state.get(STEPS, 0)), nested(moments))
 
 
 class StateReassembly:
@@ -86,22 +95,24 @@ class StateReassembly:
 
     Parameters
     ----------
+    model
+        The whole model.
     state
         The state before; not changed.
     """
 
-    def __init__(self, state: KeptState) -> None:
+    def __init__(self, model: Model, state: ClientOptimizerState) -> None:
         self._state = state
-        self._sums = {moment: Reassembly(held) for moment, held in state.moments.items()}
+        self._sums = {moment: Reassembly(model, held) for moment, held in state.moments.items()}
         self._any = False
 
-    def add(self, update: SubnetUpdate, moments: OptimizerMoments) -> None:
+    def add(self, moments: Mapping[str, PartUpdate]) -> None:
         """Take the next accepted update's moments, which weigh as much as its parameters."""
         self._any = True
         for moment, sums in self._sums.items():
-            sums.add(replace(update, parameters=moments[moment]))
+            sums.add(moments[moment])
 
-    def result(self, local_steps: int) -> KeptState:
+    def result(self, local_steps: int) -> ClientOptimizerState:
         """Return the state after τ = ``local_steps`` more steps; without an update, the state before."""
         if not self._any or not self._sums:
             return self._state
@@ -114,7 +125,7 @@ class StateReassembly:
                 place = ... if (mask := covered[name]) is None else mask
                 values[place] /= np.where(np.isnan(held[name][place]), np.float32(first), np.float32(usual))
             after[moment] = merged
-        return KeptState(steps, after)
+        return ClientOptimizerState(steps, after)
 
 
 def _correction(moment: str, steps: int) -> float:

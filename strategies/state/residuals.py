@@ -2,38 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
-from fl_sparse.part import SubnetAssignment
-from fl_sparse.wire.exchange import ClientDescription
+from fl_sparse.part import Part
+from fl_sparse.wire import ClientDescription
 from strategies.round.groups import AssignmentRule
 from strategies.round.plan import planned
 from strategies.round.sampling import drops_out
 
 
 class ResidualRounds:
-    """The round and the units of each client's last accepted update.
+    """The round and the part of each client's last accepted update.
 
     A residual applies where a client trains the units of its last accepted update again. After a lost or refused reply
-    a client holds a later residual than the one named here, and starts from zero. None of this is part of a checkpoint:
-    where a run goes on from one, all clients start from zero.
+    a client holds a later residual than the one named here, and starts from zero.
     """
 
     def __init__(self) -> None:
         self._accepted: dict[int, tuple[int, bytes]] = {}
 
-    def applying(self, client: int, assignment: SubnetAssignment) -> int:
-        """Return the round whose residual a client is to add that trains these units now; 0 = none."""
+    def applying(self, client: int, part: Part) -> int:
+        """Return the round whose residual a client is to add that trains this part now; 0 = none."""
         number, units = self._accepted.get(client, (0, b""))
-        return number if units == assignment.digest() else 0
+        return number if units == part.digest else 0
 
-    def accept(self, client: int, round_number: int, assignment: SubnetAssignment) -> bool:
-        """Note that a client's update of these units was accepted; tell whether its last one's were the same."""
-        again = self.applying(client, assignment) > 0
-        self._accepted[client] = round_number, assignment.digest()
+    def accept(self, client: int, round_number: int, part: Part) -> bool:
+        """Note that a client's update of this part was accepted; tell whether its last one's was the same."""
+        again = self.applying(client, part) > 0
+        self._accepted[client] = round_number, part.digest
         return again
+
+    def state(self, clients: Mapping[int, ClientDescription]) -> dict[str, NDArray[Any]]:
+        """Return what is known, by partition id: node ids differ from run to run."""
+        known = sorted((clients[node].partition_id, *accepted) for node, accepted in self._accepted.items())
+        if not known:
+            return {}
+        ids, rounds, parts = zip(*known, strict=True)
+        return {
+            "clients": np.array(ids, dtype=np.int64),
+            "rounds": np.array(rounds, dtype=np.int64),
+            "parts": np.frombuffer(b"".join(parts), dtype=np.uint8).reshape(len(ids), -1),
+        }
+
+    @classmethod
+    def load(cls, state: Mapping[str, NDArray[Any]], clients: Mapping[int, ClientDescription]) -> ResidualRounds:
+        """Return what `state` returned, for the nodes that are the clients now."""
+        found = cls()
+        if state:
+            nodes = {client.partition_id: node for node, client in clients.items()}
+            for client, number, part in zip(
+                state["clients"].tolist(), state["rounds"].tolist(), state["parts"], strict=True
+            ):
+                if client in nodes:
+                    found._accepted[nodes[client]] = number, part.tobytes()
+        return found
 
 
 def check_error_feedback(config: RunConfig, rule: AssignmentRule, clients: Iterable[ClientDescription]) -> None:
@@ -53,12 +81,12 @@ def check_error_feedback(config: RunConfig, rule: AssignmentRule, clients: Itera
     InputError
         If no residual would ever apply.
     """
-    if not config.error_feedback:
+    if not config.error_feedback or not rule.planned:
         return
     known = ResidualRounds()
-    for number, client, placement in planned(config, rule, clients):
+    for number, client, group in planned(config, rule, clients):
         silent = drops_out(config, number, client.partition_id)
-        if not silent and known.accept(client.partition_id, number, placement.assignment):
+        if not silent and known.accept(client.partition_id, number, group.placement.part):
             return
     stay = ", or a larger repartition-every" if "repartition-every" in rule.options else ""
     raise InputError(

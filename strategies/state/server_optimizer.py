@@ -24,18 +24,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse.config import RunConfig, default_of, to_mapping
 from fl_sparse.errors import InputError
-from fl_sparse.wire.exchange import Parameters
+from fl_sparse.learn.task import OptimizerMoments, Parameters
+from fl_sparse.nested_names import flattened, nested
 
 Values = NDArray[np.float32]
-Moments = Mapping[str, Mapping[str, Values]]
-"""Name of a moment (``first``, ``second``) -> name of a parameter -> values of its shape."""
 
 TAKES: Mapping[str, tuple[str, ...]] = {
     "average": (),
@@ -92,12 +91,20 @@ class ServerOptimizer:
             return {}
         return {"first": 0.0} | ({} if self.name == "momentum" else {"second": self.tau**2})
 
+    def state(self, moments: OptimizerMoments) -> dict[str, NDArray[Any]]:
+        """Return moments as arrays for a checkpoint."""
+        return flattened(moments)
+
+    def load(self, state: Mapping[str, NDArray[Any]]) -> OptimizerMoments:
+        """Return what `state` returned."""
+        return nested(state)
+
     def step(
         self,
         parameters: Parameters,
         averaged: Parameters,
         covered: Mapping[str, NDArray[np.bool_] | None],
-        moments: Moments,
+        moments: OptimizerMoments,
     ) -> tuple[dict[str, Values], dict[str, dict[str, Values]]]:
         """Return the next model and the next moments; nothing given is changed.
 

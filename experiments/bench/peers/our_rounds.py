@@ -10,7 +10,7 @@ import torch
 from experiments.bench.federation import Observed, job_config, job_table, run_job
 from experiments.bench.peers.job import Report, arguments, tell
 from fl_sparse import __version__
-from fl_sparse.learn.array_ops import TorchOps
+from fl_sparse.array_ops import TorchOps
 
 CAVEATS = ("writing a round's record and checkpoint is left out, as no other tool writes any",)
 

@@ -80,7 +80,7 @@ def run(settings: Settings) -> SuiteResult:
 
 
 def _time(case: Case, settings: Settings) -> tuple[list[Measurement], list[Comparison], dict[str, Any]]:
-    from fl_sparse.learn.array_ops import TorchOps
+    from fl_sparse.array_ops import TorchOps
 
     job = case.job
     repeats = 3 if settings.quick else 40

@@ -34,7 +34,7 @@ def run(settings: Settings) -> SuiteResult:
 
 
 def _clients(settings: Settings) -> tuple[list[Measurement], list[Comparison], dict[str, Any]]:
-    from fl_sparse.learn.array_ops import TorchOps
+    from fl_sparse.array_ops import TorchOps
 
     sizes = (2, 4, 8) if settings.quick else (10, 32, 100, 320, 1000)
     base = Job(clients=max(sizes), per_round=max(sizes))

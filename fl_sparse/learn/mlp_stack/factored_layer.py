@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_sparse.learn.array_ops import ArrayOps, aligned
+from fl_sparse.array_ops import ArrayOps, aligned
 from fl_sparse.learn.optimizers import OptimizerSpec
 from fl_sparse.part.factored import FactoredWeight
 

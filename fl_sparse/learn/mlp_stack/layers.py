@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fl_sparse.learn.array_ops import ArrayOps
+from fl_sparse.array_ops import ArrayOps
 
 NORM_EPSILON = 1e-5
 """As in ``torch.nn.LayerNorm``."""

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fl_sparse.learn.array_ops import ArrayOps
+from fl_sparse.array_ops import ArrayOps
 from fl_sparse.learn.mlp_stack.factored_layer import FactoredLayer
 from fl_sparse.learn.mlp_stack.layers import ACTIVATIONS, LayerNorm
-from fl_sparse.model.mlp import MLPSpec
+from fl_sparse.model.mlp import OUTPUT, SKIP, LayerNames, MLPSpec
 
 
 class GradientSink(Protocol):
@@ -64,7 +64,8 @@ class StackedMLP:
     ) -> None:
         self._factored = factored or {}
         self.ops, self.xp, self.spec, self.parameters = ops, ops.xp, spec, parameters
-        stack = parameters["output.bias"].shape[0]
+        self._names = spec.layers
+        stack = parameters[OUTPUT.bias].shape[0]
         self._scales = [_factor(ops, scale, stack) for scale in scales]
         self._activation = ACTIVATIONS[spec.activation]
         shapes = [(stack, batch, width) for width in spec.hidden_widths]
@@ -73,7 +74,7 @@ class StackedMLP:
         self._scratch = [ops.empty(shape) for shape in shapes]
         self._logits = ops.empty((stack, batch, spec.num_classes))
         self._norms = [LayerNorm(ops, shape) for shape in shapes] if spec.normalization == "layer" else []
-        self._skip = ops.empty(self._logits.shape) if "skip.weight" in parameters else None
+        self._skip = ops.empty(self._logits.shape) if SKIP.weight in parameters else None
 
     @property
     def scales_input(self) -> bool:
@@ -92,10 +93,10 @@ class StackedMLP:
             h = xp.multiply(x, self._scales[0])
         self._inputs = [h]
         for layer, buffer in enumerate(self._hidden):
-            z = self._linear(f"hidden.{layer}", h, buffer[:, :rows])
+            names = self._names[layer]
+            z = self._linear(names, h, buffer[:, :rows])
             if self._norms:
-                gain, shift = (self.parameters[f"hidden.{layer}.norm.{kind}"] for kind in ("weight", "bias"))
-                self._norms[layer].forward(z, gain, shift)
+                self._norms[layer].forward(z, self.parameters[names.gain], self.parameters[names.shift])
             slope = self._slope[layer]
             if slope is not None:
                 slope = slope[:, :rows]
@@ -110,11 +111,11 @@ class StackedMLP:
                     xp.multiply(array, present[layer], out=array)
             h = z
             self._inputs.append(h)
-        logits = self._linear("output", h, self._logits[:, :rows])
+        logits = self._linear(OUTPUT, h, self._logits[:, :rows])
         if self._skip is not None:
             skip = self._skip[:, :rows]
-            self.ops.matmul(x, _transposed(self.parameters["skip.weight"]), skip)
-            xp.add(skip, self.parameters["skip.bias"][:, None], out=skip)
+            self.ops.matmul(x, _transposed(self.parameters[SKIP.weight]), skip)
+            xp.add(skip, self.parameters[SKIP.bias][:, None], out=skip)
             xp.add(logits, skip, out=logits)
         return logits
 
@@ -125,37 +126,36 @@ class StackedMLP:
         """
         xp, dz, rows = self.xp, dlogits, dlogits.shape[1]
         for layer in range(len(self._hidden), -1, -1):
-            name = f"hidden.{layer}" if layer < len(self._hidden) else "output"
-            h = self._inputs[layer]
-            factored = self._factored.get(f"{name}.weight")
+            names, h = self._names[layer], self._inputs[layer]
+            factored = self._factored.get(names.weight)
             if layer:
                 dh = self._scratch[layer - 1][:, :rows]
                 if factored is None:
-                    self.ops.matmul(dz, self.parameters[f"{name}.weight"], dh)
+                    self.ops.matmul(dz, self.parameters[names.weight], dh)
                 else:
                     factored.backward(dz, dh)
             if factored is None:
-                sink.weight(f"{name}.weight", dz, h)
+                sink.weight(names.weight, dz, h)
             else:
                 factored.descend(dz)
-            sink.vector(f"{name}.bias", dz)
+            sink.vector(names.bias, dz)
             if layer:
                 dz = xp.multiply(dh, self._slope[layer - 1][:, :rows], out=dh)
                 if self._norms:
-                    name = f"hidden.{layer - 1}.norm"
+                    below = self._names[layer - 1]
                     # The slope is used up: its buffer takes the products that the gain's gradient sums.
                     products = self._slope[layer - 1][:, :rows]
-                    dy, dz = dz, self._norms[layer - 1].backward(dz, self.parameters[f"{name}.weight"], products)
-                    sink.vector(f"{name}.weight", products)
-                    sink.vector(f"{name}.bias", dy)
+                    dy, dz = dz, self._norms[layer - 1].backward(dz, self.parameters[below.gain], products)
+                    sink.vector(below.gain, products)
+                    sink.vector(below.shift, dy)
 
-    def _linear(self, name: str, h: Any, out: Any) -> Any:
-        factored = self._factored.get(f"{name}.weight")
+    def _linear(self, names: LayerNames, h: Any, out: Any) -> Any:
+        factored = self._factored.get(names.weight)
         if factored is None:
-            self.ops.matmul(h, _transposed(self.parameters[f"{name}.weight"]), out)
+            self.ops.matmul(h, _transposed(self.parameters[names.weight]), out)
         else:
             factored.forward(h, out)
-        return self.xp.add(out, self.parameters[f"{name}.bias"][:, None], out=out)
+        return self.xp.add(out, self.parameters[names.bias][:, None], out=out)
 
 
 def _transposed(matrices: Any) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flwr.app import ConfigRecord, Context
 
-from fl_sparse.codec.error_feedback import Residual
-from fl_sparse.wire import array_record, parameters_of
+from fl_sparse.codec.residual import Residual
+from fl_sparse.wire.arrays import array_record, parameters_of
 
 VALUES, ROUND = "residual", "residual-round"
 

@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_sparse.learn.optimizers import OptimizerSpec
-
 ALIGNMENT = 64
 """Bytes. Matrix products round differently on differently aligned operands; with one alignment, runs agree bitwise."""
 PIECE = 32768
@@ -137,7 +135,9 @@ class ArrayOps:
         columns = max(PIECE // stack, 1024)
         return [slice(start, min(start + columns, size)) for start in range(0, size, columns)]
 
-    def adam(self, pieces: Sequence[Sequence[Any]], count: int, optimizer: OptimizerSpec) -> bool:
+    def adam(
+        self, pieces: Sequence[Sequence[Any]], count: int, rate: float, betas: tuple[float, float], epsilon: float
+    ) -> bool:
         """Take Adam's step number ``count`` in one kernel, if there is one; tell whether it was taken.
 
         Each piece is (θ, g, first moment, second moment), of one shape.
@@ -272,7 +272,9 @@ class TorchOps(ArrayOps):
         """Return all columns as one piece: a kernel spreads over threads only what it is given at once."""
         return [slice(0, size)]
 
-    def adam(self, pieces: Sequence[Sequence[Any]], count: int, optimizer: OptimizerSpec) -> bool:
+    def adam(
+        self, pieces: Sequence[Sequence[Any]], count: int, rate: float, betas: tuple[float, float], epsilon: float
+    ) -> bool:
         """Take Adam's step by torch's own kernel, the one behind ``torch.optim.Adam(fused=True)``."""
         values, gradients, first, second = (list(arrays) for arrays in zip(*pieces, strict=True))
         steps = [self.xp.full((), count, dtype=self.xp.float32, device=self.device)] * len(values)
@@ -283,11 +285,11 @@ class TorchOps(ArrayOps):
             second,
             [],
             steps,
-            lr=optimizer.learning_rate,
-            beta1=optimizer.beta1,
-            beta2=optimizer.beta2,
+            lr=rate,
+            beta1=betas[0],
+            beta2=betas[1],
             weight_decay=0.0,
-            eps=optimizer.epsilon,
+            eps=epsilon,
             amsgrad=False,
             maximize=False,
         )

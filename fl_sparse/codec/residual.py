@@ -1,4 +1,4 @@
-"""A client's update as it travels: trained weights, or their difference from those received in fewer bits.
+"""An update as it travels: trained weights, or their difference from those received in fewer bits.
 
 Symbols: θ_r received and θ_k trained parameters, Q encoding and decoding, e the residual.
 
@@ -19,13 +19,36 @@ Compression Schemes, ICML 2019, Algorithm 2 (EF-SGD), where one local step is wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_sparse.codec.quantization import decode, encode
-from fl_sparse.wire.exchange import Parameters, TrainOrder, TrainReply
+from fl_sparse.codec import CODECS
+from fl_sparse.codec.codec import Values
+
+Parameters = Mapping[str, Values]
+
+
+@dataclass(frozen=True)
+class UpdateEncoding:
+    """How a client's update is to travel up.
+
+    Parameters
+    ----------
+    format
+        One of `fl_sparse.codec.CODECS`; ``float32``: the trained weights themselves.
+    error_feedback
+        Whether the client keeps what encoding loses.
+    residual_round
+        The round whose residual the client adds, if it has it; 0 = none.
+    """
+
+    format: str = "float32"
+    error_feedback: bool = False
+    residual_round: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,42 +59,54 @@ class Residual:
     values: Parameters = field(repr=False)
 
 
-def encode_update(order: TrainOrder, trained: TrainReply, kept: Residual | None) -> tuple[TrainReply, Residual | None]:
-    """Return the reply as it travels, and the residual to keep until the next.
+def encode_update(
+    received: Parameters, trained: Mapping[str, Any], encoding: UpdateEncoding, kept: Residual | None
+) -> tuple[Mapping[str, Any], Parameters | None]:
+    """Return the arrays that travel, and the residual to keep until the next update.
 
     Parameters
     ----------
-    order
-        What the client received: θ_r, the format, and which round's residual applies.
+    received
+        θ_r, as the client decoded it.
     trained
-        The reply with the trained parameters θ_k.
+        θ_k.
+    encoding
+        The format, and which round's residual applies.
     kept
-        The client's residual, if it has one; it counts as zero unless it is of the round that the order names.
+        The client's residual, if it has one; it counts as zero unless it is of the round that the encoding names.
 
     Returns
     -------
-    reply
-        With θ_k itself in float32, else with the encoded difference.
+    arrays
+        θ_k itself in float32, else the encoded difference.
     residual
         e, None without error feedback.
     """
-    encoding = order.update
     if encoding.format == "float32":
         return trained, None
     applies = encoding.error_feedback and kept is not None and kept.round == encoding.residual_round
     update: dict[str, NDArray[np.float32]] = {}
     with np.errstate(over="ignore", invalid="ignore"):  # the server refuses what is not finite
-        for name, values in trained.parameters.items():
-            update[name] = values - order.parameters[name]
+        for name, values in trained.items():
+            update[name] = values - received[name]
             if applies and kept is not None:
                 update[name] += kept.values[name]
-    arrays = encode(update, encoding.format)
-    reply = replace(trained, parameters=arrays)
-    # An update that is not finite will be refused: nothing of it may reach the next.
-    if not encoding.error_feedback or not all(np.isfinite(values).all() for values in update.values()):
-        return reply, None
-    decoded = decode(arrays, encoding.format)
-    return reply, Residual(order.round, {name: values - decoded[name] for name, values in update.items()})
+    arrays, lost = encode_and_lose(update, encoding.format)
+    return arrays, lost if encoding.error_feedback else None
+
+
+def encode_and_lose(values: Parameters, name: str) -> tuple[dict[str, NDArray[Any]], Parameters | None]:
+    """Return values in a format, and what that loses of them.
+
+    None instead of the loss where a value is not finite: such values will be refused, and nothing of them may reach the
+    next.
+    """
+    codec = CODECS[name]
+    arrays = codec.encode(values)
+    if not all(np.isfinite(array).all() for array in values.values()):
+        return arrays, None
+    decoded = codec.decode(arrays)
+    return arrays, {key: array - decoded[key] for key, array in values.items()}
 
 
 def add_update(received: Parameters, update: Parameters) -> dict[str, NDArray[np.float32]]:

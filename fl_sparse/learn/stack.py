@@ -1,0 +1,148 @@
+"""A stack of jobs of one shape: what a learner is given, and what it returns.
+
+Symbols: A jobs in the stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_sparse.array_ops import ArrayOps
+from fl_sparse.learn.absent_classes import AbsentClasses
+from fl_sparse.learn.descent import OptimizerState, moment_names
+from fl_sparse.learn.optimizers import OptimizerSpec
+from fl_sparse.learn.ordered_dropout import OrderedDropout
+from fl_sparse.learn.stacked_data import Batches
+
+HOST_BYTES = 2**30
+"""Trained weights that one part of a cohort may take in the host's memory."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Jobs that are trained at once, by their positions, ascending, and the weights that are trained by factors."""
+
+    positions: list[int]
+    factored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StackInput:
+    """What A parts of one shape are trained on, each on its own batches, independently of one another.
+
+    Parameters
+    ----------
+    parameters
+        Name -> (A, ...), or a sequence of A arrays, which saves the caller a copy. Not changed.
+    scales
+        One factor c a layer, output included (`fl_sparse.model.mlp.layer_scales`): a float, or (A,) floats.
+    data
+        Features, labels and the rows of each step.
+    optimizer
+        What a step does.
+    ordered
+        Which units take part in each step; None means all. Not with LayerNorm.
+    absent
+        Which classes' logits take no part in the loss; None means that all take part.
+    state
+        Where the optimisers continue; fresh if None.
+    keep_state
+        Whether to return where they stop.
+    shared
+        Weights that all parts start from, name -> (H', H), and that ``parameters`` lacks: the stacked MLP trains them
+        by their factors. With SGD only, and without ``ordered``, ``state`` or ``keep_state``.
+
+    Raises
+    ------
+    ValueError
+        If weights are shared under what needs copies of them.
+    """
+
+    parameters: Mapping[str, Any] = field(repr=False)
+    scales: Sequence[Any]
+    data: Batches
+    optimizer: OptimizerSpec
+    ordered: OrderedDropout | None = None
+    absent: AbsentClasses | None = None
+    state: OptimizerState | None = None
+    keep_state: bool = False
+    shared: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        carries = self.ordered is not None or self.state is not None or self.keep_state
+        if self.shared and (self.optimizer.name != "sgd" or carries):
+            raise ValueError("factored weights go with fresh SGD only, and without ordered dropout")
+
+    @property
+    def size(self) -> int:
+        """A."""
+        return len(self.data.rows)
+
+    def moments(self, trained: Mapping[str, NDArray[np.float32]], ops: ArrayOps) -> dict[str, dict[str, Any]]:
+        """Return a copy of the state's moments, zero where it is fresh, and without parameters where none is kept."""
+        moments: dict[str, dict[str, Any]] = {moment: {} for moment in moment_names(self.optimizer)}
+        if self.keep_state or self.state is not None:
+            for moment, held in moments.items():
+                for name, values in trained.items():
+                    kept = None if self.state is None else self.state.moments[moment][name]
+                    held[name] = np.zeros_like(values) if kept is None else ops.stack(kept)
+        return moments
+
+    @property
+    def steps_taken(self) -> NDArray[np.int64]:
+        """Steps before the first of these, int64 (A,)."""
+        return np.zeros(self.size, dtype=np.int64) if self.state is None else self.state.steps
+
+
+@dataclass(frozen=True)
+class StackResult:
+    """A trained stack.
+
+    Parameters
+    ----------
+    parameters
+        Name -> float32 (A, ...), NumPy, those that are not trained as they came; of shared weights a list of A factored
+        ones.
+    loss
+        float64 (A,): the mean over a part's steps of the mean cross-entropy of the step's batch, before the step;
+        steps without examples do not count, and without any the loss is 0. The proximal term is not in it.
+    optimizer_state
+        Where the optimiser stands, if it was asked for.
+    """
+
+    parameters: Mapping[str, Any] = field(repr=False)
+    loss: NDArray[np.float64]
+    optimizer_state: OptimizerState | None = field(default=None, repr=False)
+
+
+def part_size(part_bytes: int, optimizer: OptimizerSpec, ops: ArrayOps, factors: int = 0) -> int:
+    """Return how many parts are trained at a time: so many that their weights, gradients, moments and factors fit.
+
+    A function of shapes, optimiser and machine, not of what memory is free: how a cohort is divided decides the last
+    bits of its results.
+    """
+    trained_bytes = part_bytes * (2 + len(moment_names(optimizer))) + factors
+    return max(1, min(ops.stack_bytes // trained_bytes, HOST_BYTES // (part_bytes + factors)))
+
+
+def in_pieces(positions: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Yield positions, so many at a time."""
+    return (positions[start : start + size] for start in range(0, len(positions), size))
+
+
+class Waiting:
+    """What parts without examples in a step hold before it, to be put back after it."""
+
+    def __init__(self, ops: ArrayOps, moves: NDArray[np.bool_], arrays: Sequence[Any]) -> None:
+        index = ops.from_host(np.flatnonzero(~moves))
+        self._saved = [(array, index, array[index]) for array in arrays]
+
+    def restore(self) -> None:
+        """Put it back."""
+        for array, index, values in self._saved:
+            array[index] = values

@@ -1,0 +1,24 @@
+"""What every kind of model tells of itself, so that methods, messages and learners need not know which it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from fl_sparse.model.parameters import Model
+
+
+class NetworkSpec(Protocol):
+    """A classifier's sizes and parameters."""
+
+    @property
+    def model(self) -> Model:
+        """Its parameters by name, in the order of the pass forward."""
+
+    @property
+    def shared_axes(self) -> Mapping[str, int]:
+        """Axis -> units, of the axes that methods share out, in the order of the pass forward."""
+
+    @property
+    def num_classes(self) -> int:
+        """C."""

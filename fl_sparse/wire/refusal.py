@@ -1,0 +1,18 @@
+"""A node's answer that there is none, and why."""
+
+from __future__ import annotations
+
+from flwr.app import ConfigRecord, RecordDict
+
+from fl_sparse.wire.arrays import CONFIG, record_of
+
+
+def content_of_refusal(reason: str) -> RecordDict:
+    """Return the content of a reply that says why there is no result."""
+    return RecordDict({CONFIG: ConfigRecord({"refused": reason})})
+
+
+def refusal_of(content: RecordDict) -> str | None:
+    """Return the reason a client gave for not answering, if it refused."""
+    config = record_of(content, CONFIG, ConfigRecord)
+    return str(config["refused"]) if config is not None and "refused" in config else None

@@ -1,0 +1,147 @@
+"""The residuals of error feedback in files of their own, so that a simulation goes on exactly.
+
+Each client's residual is one file beside the checkpoints, named by its digest and written when it has changed. A
+checkpoint names the files that it goes on from; those that none of the last checkpoints names are deleted. On devices
+and Ray's workers residuals stay with the clients, and a run that goes on begins with none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_sparse.codec.residual import Residual
+from fl_sparse.config import RunConfig
+from fl_sparse.errors import InputError
+from fl_sparse.model.parameters import Model
+from fl_sparse.tensor_file import read_tensors, write_tensors
+from server.checkpoint import LAST
+from strategies.round.groups import Group
+from strategies.round.memory import residual_bytes
+
+STATE = "residual-files"
+"""The name of the checkpoint's state that names the files."""
+FILES = "client-*.safetensors"
+MOST_BYTES = 2 * 2**30
+DIGEST_BYTES = 16
+
+
+class ResidualFiles:
+    """The files of a run.
+
+    Parameters
+    ----------
+    folder
+        Where they lie; made when the first is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[int, tuple[int, bytes]] = {}
+        self._named: deque[set[str]] = deque(maxlen=LAST)
+
+    def save(self, residuals: Mapping[int, Residual]) -> dict[str, dict[str, NDArray[Any]]]:
+        """Write what has changed, and return the state that names all files, for the checkpoint; none without any."""
+        for client, residual in residuals.items():
+            if client not in self._known or self._known[client][0] != residual.round:
+                self._known[client] = residual.round, self._write(client, residual)
+        self._known = {client: known for client, known in self._known.items() if client in residuals}
+        clients = sorted(self._known)
+        self._named.append({self._path(client, self._known[client][1]).name for client in clients})
+        if not clients:
+            return {}
+        digests = b"".join(self._known[client][1] for client in clients)
+        state: dict[str, NDArray[Any]] = {
+            "clients": np.array(clients, dtype=np.int64),
+            "rounds": np.array([self._known[client][0] for client in clients], dtype=np.int64),
+            "digests": np.frombuffer(digests, dtype=np.uint8).reshape(len(clients), DIGEST_BYTES),
+        }
+        return {STATE: state}
+
+    def drop_unnamed(self) -> None:
+        """Delete the files that none of the last checkpoints names; to be called when the newest is written."""
+        named = set[str]().union(*self._named)
+        for path in self._folder.glob(FILES):
+            if path.name not in named:
+                path.unlink(missing_ok=True)
+
+    def load(self, state: Mapping[str, NDArray[Any]]) -> dict[int, Residual]:
+        """Return the residuals that a checkpoint's state names.
+
+        Raises
+        ------
+        InputError
+            If a file is missing, or is not what the checkpoint names.
+        """
+        named = zip(state["clients"].tolist(), state["rounds"].tolist(), state["digests"], strict=True)
+        self._known = {client: (number, digest.tobytes()) for client, number, digest in named}
+        # Files of earlier checkpoints stay until as many have been written as are left of a run.
+        self._named.append({path.name for path in self._folder.glob(FILES)})
+        return {client: self._read(client, *known) for client, known in self._known.items()}
+
+    def _path(self, client: int, digest: bytes) -> Path:
+        return self._folder / f"client-{client}-{digest.hex()}.safetensors"
+
+    def _write(self, client: int, residual: Residual) -> bytes:
+        digest = digest_of(residual)
+        path = self._path(client, digest)
+        if not path.exists():
+            self._folder.mkdir(exist_ok=True)
+            tensors = {name: np.ascontiguousarray(values) for name, values in residual.values.items()}
+            write_tensors(path, tensors, {"round": str(residual.round)})
+        return digest
+
+    def _read(self, client: int, number: int, digest: bytes) -> Residual:
+        path = self._path(client, digest)
+        residual = Residual(number, read_tensors(path)[0])
+        if digest_of(residual) != digest:
+            raise InputError(f"{path}: not the residual that the checkpoint names; the file is damaged")
+        return residual
+
+
+def digest_of(residual: Residual) -> bytes:
+    """Return what tells residuals apart: of the round, and of each parameter's name, shape and values."""
+    written = hashlib.blake2b(str(residual.round).encode(), digest_size=DIGEST_BYTES)
+    for name in sorted(residual.values):
+        values = np.ascontiguousarray(residual.values[name])
+        written.update(f" {name} {values.shape} ".encode())
+        written.update(values.astype("<f4", copy=False).tobytes())
+    return written.digest()
+
+
+def check_residual_files(config: RunConfig, groups: Sequence[Group], model: Model, population: int) -> None:
+    """Refuse to keep residuals that would take too much of the disk.
+
+    Parameters
+    ----------
+    config
+        The run's configuration.
+    groups
+        Those of round 1.
+    model
+        The whole model.
+    population
+        The number of all clients.
+
+    Raises
+    ------
+    InputError
+        With the bytes foreseen, and the way out.
+    """
+    if not config.error_feedback or not config.keep_residuals:
+        return
+    updates = sum(group.placement.part.nbytes(model) * len(group.positions) for group in groups)
+    # Those of the last checkpoints that have been replaced since are there as well.
+    needed = residual_bytes(config, updates, groups, population) + LAST * updates
+    if needed > MOST_BYTES:
+        raise InputError(
+            f"the residuals of error feedback would take {needed / 1e9:.3g} GB in checkpoints, more than "
+            f"{MOST_BYTES / 1e9:.3g}; expected fewer clients, smaller hidden-widths, or keep-residuals = false, with "
+            "which a run that goes on begins with none"
+        )
