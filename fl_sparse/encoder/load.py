@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from fl_sparse.encoder.visible import Encoder
+    from fl_sparse.encoder.frozen import Encoder
 
 HALF = 0.5
 Channels = tuple[float, float, float]
@@ -71,7 +71,7 @@ def load_encoder(name: str, *, normalization: str = "model", device: str = "cpu"
         If the name is unknown, the file damaged or its tensors not the architecture's, the shipped file not the pinned
         one, or timm's hub out of reach.
     """
-    from fl_sparse.encoder.visible import Encoder
+    from fl_sparse.encoder.frozen import Encoder
 
     spec = encoder_spec(name)
     mean, std = parse_normalization(normalization, spec)
@@ -85,8 +85,8 @@ def untrained_encoder(spec: EncoderSpec, *, seed: int, normalization: str = "mod
     """Return the same architecture as it is before pretraining: the baseline of every probe."""
     import torch
 
+    from fl_sparse.encoder.frozen import Encoder
     from fl_sparse.encoder.initialization import initialize_encoder
-    from fl_sparse.encoder.visible import Encoder
 
     model = build_model(spec.architecture, spec.options, spec.name)
     initialize_encoder(model, torch.Generator().manual_seed(seed))
