@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from fl_sparse.atomic_file import write_whole
 from fl_sparse.errors import InputError
 from fl_sparse.features.statistics import Standardizer
+from fl_sparse.tensor_file import read_tensors
 from fl_sparse.wire.exchange import Parameters
 from server.client_accuracy import ClientAccuracy
 from strategies.state.optimizer_state import KeptState
@@ -79,16 +79,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
         If the file is missing, truncated or no checkpoint.
     """
     try:
-        with safe_open(path, framework="np") as stored:
-            metadata = stored.metadata() or {}
-            tensors: dict[str, NDArray[Any]] = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        tensors, metadata = read_tensors(path)
         number, steps = int(metadata["round"]), int(metadata.get(STEPS, 0))
         by_client = None
         if "clients-round" in metadata:
             ids, accuracy = tensors[CLIENTS + "ids"], tensors[CLIENTS + "accuracy"]
             by_client = ClientAccuracy(int(metadata["clients-round"]), metadata["clients-of"], ids, accuracy)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"checkpoint {path} cannot be read: {error}") from None
+    except (KeyError, ValueError) as error:
+        # The cause of an InputError is its reason without the file's name.
+        raise InputError(f"checkpoint {path} cannot be read: {error.__cause__ or error}") from None
     weights = {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}
     standardizer = None
     if STANDARDIZER + "mean" in tensors:

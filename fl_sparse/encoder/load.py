@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fl_sparse.encoder.spec import EncoderSpec, encoder_spec
 from fl_sparse.errors import InputError
+from fl_sparse.tensor_file import read_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,9 +76,11 @@ def load_encoder(name: str, *, normalization: str = "model", device: str = "cpu"
 
     spec = encoder_spec(name)
     mean, std = parse_normalization(normalization, spec)
-    model = _from_hub(spec) if spec.path is None else build_model(spec.architecture, spec.options, name)
-    if spec.path is not None:
-        place_weights(model, _read_tensors(spec), name)
+    if spec.path is None:
+        model = _from_hub(spec)
+    else:
+        model = build_model(spec.architecture, spec.options, name)
+        place_weights(model, read_tensors(spec.path, framework="pt")[0], name)
     return Encoder(spec, model.to(device), mean=mean, std=std)
 
 
@@ -147,17 +150,6 @@ def check_tensors(model: nn.Module, tensors: Mapping[str, Tensor], name: str) ->
 def _some(keys: list[str], shown: int = 4) -> str:
     rest = f" and {len(keys) - shown} more" if len(keys) > shown else ""
     return ", ".join(keys[:shown]) + rest
-
-
-def _read_tensors(spec: EncoderSpec) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    assert spec.path is not None
-    try:
-        return load_file(spec.path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{spec.path}: not a whole safetensors file ({error})") from error
 
 
 def _from_hub(spec: EncoderSpec) -> nn.Module:
