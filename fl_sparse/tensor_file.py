@@ -1,18 +1,21 @@
-"""Tensors in a safetensors file: written in one step, read by memory-mapping.
+"""Tensors in a safetensors file: written in one step; read by the safetensors library, or by memory-mapping.
 
 The format (https://huggingface.co/docs/safetensors): a little-endian uint64 with the length of the header; the header,
 JSON padded with spaces, which maps a tensor's name to its dtype, shape and place among the bytes that follow, and
-``__metadata__`` to strings. Read and written here so that a shard is mapped, not copied into memory, and so that its
-bytes are a function of its content alone.
+``__metadata__`` to strings.
+
+The library writes the metadata in any order and copies tensors into memory. Files are written here so that their bytes
+are a function of their content alone, and shards and features are mapped here so that they cost memory only where they
+are read. Mapping needs NumPy alone: a device that starts for one message imports nothing else.
 """
 
 import json
 import math
-import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +23,8 @@ from numpy.typing import NDArray
 from fl_sparse.atomic_file import whole_file
 from fl_sparse.errors import InputError
 
-_TYPES = {"U8": "uint8", "U16": "uint16", "U32": "uint32", "I64": "int64"}
-_NAMES = {name: code for code, name in _TYPES.items()} | {"float32": "F32"}
+_TYPES = {"U8": "uint8", "U16": "uint16", "U32": "uint32", "I64": "int64", "F32": "float32"}
+_NAMES = {name: code for code, name in _TYPES.items()}
 _LENGTH_BYTES = 8
 _ALIGNMENT = 8
 _MAX_HEADER = 100_000_000
@@ -63,7 +66,52 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Map
             file.write(np.ascontiguousarray(little).reshape(-1).view(np.uint8).data)
 
 
-def map_tensors(path: Path, key: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+def read_tensors(
+    path: Path, *, kind: str = "safetensors file", framework: Literal["np", "pt"] = "np"
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read all of a file into memory.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    kind
+        What the file is expected to be, for the message.
+    framework
+        ``np`` for NumPy arrays; ``pt`` for PyTorch tensors, which also have types that NumPy lacks, such as bfloat16.
+
+    Returns
+    -------
+    tensors, metadata
+        By name; the metadata is empty if the file has none.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, unreadable, cut short or not of this format; the message names it.
+    """
+    with _opened(path, kind, framework) as stored:
+        return {name: stored.get_tensor(name) for name in stored.keys()}, stored.metadata() or {}  # noqa: SIM118
+
+
+def read_metadata(path: Path, *, kind: str = "safetensors file") -> dict[str, str]:
+    """Read a file's metadata; the tensors stay in the file. Parameters and errors are those of `read_tensors`."""
+    with _opened(path, kind, "np") as stored:
+        return stored.metadata() or {}
+
+
+@contextmanager
+def _opened(path: Path, kind: str, framework: str) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework=framework) as stored:
+            yield stored
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a whole {kind} ({error})") from error
+
+
+def map_tensors(path: Path, key: str, *, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Map a file's tensors into memory, read-only.
 
     Parameters
@@ -72,6 +120,8 @@ def map_tensors(path: Path, key: str) -> tuple[dict[str, NDArray[Any]], dict[str
         Of the file.
     key
         The one entry that its metadata must have.
+    kind
+        What the file is expected to be, for messages: ``shard``.
 
     Returns
     -------
@@ -87,13 +137,13 @@ def map_tensors(path: Path, key: str) -> tuple[dict[str, NDArray[Any]], dict[str
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size <= _LENGTH_BYTES:
-                raise InputError(f"{path}: {size} bytes, too short for a shard")
-            data = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
+                raise InputError(f"{path}: {size} bytes, too short for a {kind}")
+            data = np.memmap(file, dtype=np.uint8, mode="r")
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     header_size = int.from_bytes(data[:_LENGTH_BYTES].tobytes(), "little")
     if header_size > _MAX_HEADER or data[_LENGTH_BYTES : _LENGTH_BYTES + 1].tobytes() != b"{":
-        raise InputError(f"{path}: not a shard (no safetensors header)")
+        raise InputError(f"{path}: not a {kind} (no safetensors header)")
     body = _LENGTH_BYTES + header_size
     if body > size:
         raise InputError(f"{path}: cut short, {size} bytes where its header alone ends at {body}")
@@ -101,9 +151,9 @@ def map_tensors(path: Path, key: str) -> tuple[dict[str, NDArray[Any]], dict[str
     metadata = entries.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise InputError(f"{path}: damaged header (metadata is not a map of strings)")
-    # Before the tensors: those of another kind of file are not damaged.
+    # Checked before the tensors: another kind of file may have tensors of other types and is not damaged.
     if set(metadata) != {key}:
-        raise InputError(f"{path}: not a shard ({key!r} is missing from its header)")
+        raise InputError(f"{path}: not a {kind} ({key!r} is missing from its header)")
     tensors = {name: _mapped(path, name, entry, data[body:]) for name, entry in entries.items()}
     expected = body + sum(tensor.nbytes for tensor in tensors.values())
     if expected != size:
@@ -139,6 +189,7 @@ def _mapped(path: Path, name: str, entry: object, body: NDArray[np.uint8]) -> ND
         ):
             if end > len(body):
                 raise InputError(f"{path}: cut short, {len(body)} bytes of tensors where {name!r} ends at {end}")
-            return body[start:end].view(np.dtype(_TYPES[code]).newbyteorder("<")).reshape(shape)
+            # A plain array: slices of a memmap are memmaps, which take longer to make.
+            return np.asarray(body[start:end].view(np.dtype(_TYPES[code]).newbyteorder("<")).reshape(shape))
         case _:
             raise InputError(f"{path}: damaged header (tensor {name!r})")

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import tomli_w
+
 from fl_sparse.errors import InputError
 
 QUIET = {
@@ -64,11 +66,9 @@ def own_superlink(home: Path, *, simulation: bool, patience: float = 60.0) -> It
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     environment = {**os.environ, **QUIET, "FLWR_HOME": str(home), "PATH": path}
     home.mkdir(parents=True, exist_ok=True)
-    (home / "config.toml").write_text(
-        f'[superlink]\ndefault = "{CONNECTION}"\n\n[superlink.{CONNECTION}]\n'
-        f'address = "127.0.0.1:{port}"\ninsecure = true\n',
-        encoding="utf-8",
-    )
+    connection = {"address": f"127.0.0.1:{port}", "insecure": True}
+    connections = {"superlink": {"default": CONNECTION, CONNECTION: connection}}
+    (home / "config.toml").write_text(tomli_w.dumps(connections), encoding="utf-8")
     command = [executable("flower-superlink"), "--insecure", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--simulation"] if simulation else []
     command += ["--disable-runtime-dependency-installation"]

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from fl_sparse.config import FIELDS, default_of, type_name
 from fl_sparse.config.values import Scalar
 from fl_sparse.errors import KEYS_LIST, InputError, nearest
@@ -58,17 +60,13 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 def toml_text(values: Mapping[str, Scalar]) -> str:
     """Write scalars as TOML, one key a line."""
-    return "".join(f"{key} = {toml_scalar(value)}\n" for key, value in values.items())
+    return tomli_w.dumps(values)
 
 
 def toml_scalar(value: Scalar) -> str:
     """Write one scalar as TOML."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-        return f'"{escaped}"'
-    return repr(value)
+    # tomli_w writes whole tables only.
+    return toml_text({"key": value}).removeprefix("key = ").removesuffix("\n")
 
 
 def describe_keys(keys: Iterable[str] | None = None) -> str:

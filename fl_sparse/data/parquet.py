@@ -1,19 +1,14 @@
 """A folder with ``train.parquet`` and ``test.parquet``, or with the same splits in numbered parts."""
 
-import functools
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from fl_sparse.data.columns import holds_images, stored_features
+from fl_sparse.data.columns import stored_features
 from fl_sparse.data.images import ImageSet
+from fl_sparse.data.parquet_table import ParquetTable, unreadable
 from fl_sparse.data.request import SourceRequest
 from fl_sparse.data.table import ImageTable, table_images
 from fl_sparse.errors import InputError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 def load_parquet(request: SourceRequest) -> tuple[ImageSet, ImageSet]:
@@ -54,64 +49,9 @@ def _read_split(folder: Path, split: str) -> ImageTable:
             with part.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         except (OSError, pa.ArrowException) as error:
-            raise _unreadable(part, error) from error
+            raise unreadable(part, error) from error
     if len({schema.remove_metadata() for schema in schemas}) > 1:
         raise InputError(f"{folder}: the parts of {split!r} have different columns; expected the same in every part")
     where = str(parts[0]) if len(parts) == 1 else str(folder / f"{split}-*.parquet")
     table = ParquetTable(tuple(parts), schemas[0], rows)
     return ImageTable(where, table, stored_features(schemas[0]), digest.hexdigest(), (folder,))
-
-
-@dataclass(frozen=True)
-class ParquetTable:
-    """The rows of some Parquet files of one schema; a column of images is read when its first cell is asked for.
-
-    Where shards are stored already, no image is, and reading them is most of what opening the source costs.
-    """
-
-    parts: tuple[Path, ...]
-    schema: "pa.Schema"
-    num_rows: int
-
-    def column(self, name: str) -> "pa.ChunkedArray | ImageColumn":
-        """Return a column; an `ImageColumn` if it holds encoded images."""
-        return ImageColumn(self, name) if holds_images(self.schema.field(name).type) else self.read(name)
-
-    def read(self, name: str) -> "pa.ChunkedArray":
-        """Read a column now.
-
-        Raises
-        ------
-        InputError
-            If a file cannot be read.
-        """
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        tables = []
-        for part in self.parts:
-            try:
-                # Not read_table: it imports pandas, if that is there, which takes longer than reading.
-                tables.append(parquet.ParquetFile(part).read(columns=[name]))
-            except (OSError, pa.ArrowException) as error:
-                raise _unreadable(part, error) from error
-        return pa.concat_tables(tables).column(name)
-
-
-class ImageColumn:
-    """The cells of a column of images, read together when the first is asked for."""
-
-    def __init__(self, table: ParquetTable, name: str) -> None:
-        self._table, self._name = table, name
-
-    @functools.cached_property
-    def _cells(self) -> "pa.ChunkedArray":
-        return self._table.read(self._name)
-
-    def __getitem__(self, index: int) -> "pa.Scalar":
-        """Return one cell."""
-        return self._cells[index]
-
-
-def _unreadable(part: Path, error: Exception) -> InputError:
-    return InputError(f"{part}: cannot read the Parquet file: {' '.join(str(error).split())}")

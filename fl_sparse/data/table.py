@@ -19,7 +19,7 @@ from fl_sparse.errors import InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from fl_sparse.data.parquet import ImageColumn, ParquetTable
+    from fl_sparse.data.parquet_table import ImageColumn, ParquetTable
 
 TEST_SHARE = 0.15
 """Share held out of a table that comes without test images."""
@@ -96,7 +96,7 @@ class TableImages:
         if path is None:
             raise InputError(f"{where}: no image in this row; expected bytes or a path")
         file: Path = (self.folders[0] / path).resolve()
-        # A table from elsewhere must not make us read any file of this machine.
+        # A table from elsewhere may name any file of this machine: only the given folders are read.
         if not any(file.is_relative_to(folder.resolve()) for folder in self.folders):
             raise InputError(f"{where}: image path {path!r} leads out of {self.folders[0]}")
         return file

@@ -1,6 +1,6 @@
 """What an encoder's file says about itself: the header of its safetensors file.
 
-Read with NumPy alone: a device that only needs an encoder's patch size imports no PyTorch.
+PyTorch is not imported: a device may need an encoder's patch size alone.
 """
 
 import json
@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from fl_sparse.errors import InputError
+from fl_sparse.tensor_file import read_metadata
 
 FORMAT = "fl-sparse encoder 1"
 
@@ -50,7 +51,7 @@ def to_metadata(header: EncoderHeader) -> dict[str, str]:
     return {"format": FORMAT, **{name: json.dumps(value) for name, value in asdict(header).items()}}
 
 
-def from_metadata(path: Path, metadata: Mapping[str, str] | None) -> EncoderHeader:
+def from_metadata(path: Path, metadata: Mapping[str, str]) -> EncoderHeader:
     """Return the header that a file's metadata holds.
 
     Raises
@@ -58,8 +59,8 @@ def from_metadata(path: Path, metadata: Mapping[str, str] | None) -> EncoderHead
     InputError
         If the metadata is not an encoder's.
     """
-    if not metadata or metadata.get("format") != FORMAT:
-        found = (metadata or {}).get("format")
+    found = metadata.get("format")
+    if found != FORMAT:
         raise InputError(f"{path}: not an encoder; expected a safetensors header with format {FORMAT!r}, not {found!r}")
     names = [field.name for field in fields(EncoderHeader)]
     missing = [name for name in names if name not in metadata]
@@ -81,13 +82,6 @@ def read_header(path: Path) -> EncoderHeader:
     InputError
         If the file is missing, truncated, or no encoder.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         raise InputError(f"{path}: no such encoder file")
-    try:
-        with safe_open(path, framework="np") as stream:
-            metadata = stream.metadata()
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a whole safetensors file ({error})") from error
-    return from_metadata(path, metadata)
+    return from_metadata(path, read_metadata(path))

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from fl_sparse.encoder.spec import EncoderSpec, encoder_spec
 from fl_sparse.errors import InputError
+from fl_sparse.tensor_file import read_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor, nn
 
-    from fl_sparse.encoder.visible import Encoder
+    from fl_sparse.encoder.frozen import Encoder
 
 HALF = 0.5
 Channels = tuple[float, float, float]
@@ -71,13 +72,15 @@ def load_encoder(name: str, *, normalization: str = "model", device: str = "cpu"
         If the name is unknown, the file damaged or its tensors not the architecture's, the shipped file not the pinned
         one, or timm's hub out of reach.
     """
-    from fl_sparse.encoder.visible import Encoder
+    from fl_sparse.encoder.frozen import Encoder
 
     spec = encoder_spec(name)
     mean, std = parse_normalization(normalization, spec)
-    model = _from_hub(spec) if spec.path is None else build_model(spec.architecture, spec.options, name)
-    if spec.path is not None:
-        place_weights(model, _read_tensors(spec), name)
+    if spec.path is None:
+        model = _from_hub(spec)
+    else:
+        model = build_model(spec.architecture, spec.options, name)
+        place_weights(model, read_tensors(spec.path, framework="pt")[0], name)
     return Encoder(spec, model.to(device), mean=mean, std=std)
 
 
@@ -85,8 +88,8 @@ def untrained_encoder(spec: EncoderSpec, *, seed: int, normalization: str = "mod
     """Return the same architecture as it is before pretraining: the baseline of every probe."""
     import torch
 
+    from fl_sparse.encoder.frozen import Encoder
     from fl_sparse.encoder.initialization import initialize_encoder
-    from fl_sparse.encoder.visible import Encoder
 
     model = build_model(spec.architecture, spec.options, spec.name)
     initialize_encoder(model, torch.Generator().manual_seed(seed))
@@ -147,17 +150,6 @@ def check_tensors(model: nn.Module, tensors: Mapping[str, Tensor], name: str) ->
 def _some(keys: list[str], shown: int = 4) -> str:
     rest = f" and {len(keys) - shown} more" if len(keys) > shown else ""
     return ", ".join(keys[:shown]) + rest
-
-
-def _read_tensors(spec: EncoderSpec) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    assert spec.path is not None
-    try:
-        return load_file(spec.path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{spec.path}: not a whole safetensors file ({error})") from error
 
 
 def _from_hub(spec: EncoderSpec) -> nn.Module:

@@ -52,7 +52,7 @@ def encoder_spec(name: str) -> EncoderSpec:
 
     Returns
     -------
-    The specification. For the shipped encoder and for files neither PyTorch nor timm is imported.
+    The specification. Neither PyTorch nor timm is imported for the shipped encoder and for files.
 
     Raises
     ------

@@ -1,13 +1,11 @@
 """Stored features: written once by whichever process comes first, memory-mapped afterwards, checked by their hash.
 
-The file is safetensors; reading it needs NumPy alone, since a device opens it in a new process for every message.
+A file is safetensors and is read with NumPy alone: a device opens it in a new process for every message.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fl_sparse.atomic_file import whole_file
+from fl_sparse.errors import InputError
 from fl_sparse.features.pooled import Features
+from fl_sparse.tensor_file import map_tensors, write_tensors
 from fl_sparse.threads import in_threads
 
 log = logging.getLogger("fl_sparse.features")
@@ -24,11 +23,8 @@ log = logging.getLogger("fl_sparse.features")
 TENSOR = "cls+mean"
 """Class token and mean side by side."""
 HASH = "sha256 of 4 MiB blocks"
-"""What the header calls the hash. Both names are part of the key, so that files of another layout are not looked at."""
+"""What the header calls the hash. Like `TENSOR` it is part of the key: a file of another layout has another name."""
 BLOCK_BYTES = 4 * 2**20
-
-LENGTH_BYTES = 8
-"""A safetensors file starts with the length of its JSON header, little-endian."""
 
 
 def feature_key(shard_digest: str, encoder_digest: str, precision: str) -> str:
@@ -64,7 +60,8 @@ def stored_features(folder: Path, key: str, compute: Callable[[], Features]) -> 
         # Another process may have written it while this one waited.
         found = _read(path, say=False)
         if found is None:
-            _write(path, compute())
+            features = compute()
+            write_tensors(path, {TENSOR: features.both}, {HASH: _digest(features)})
             found = _read(path)
     if found is None:
         raise OSError(f"stored features {path} cannot be read back")
@@ -74,18 +71,11 @@ def stored_features(folder: Path, key: str, compute: Callable[[], Features]) -> 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a file's lock among all processes of the machine; the system releases it when its holder ends, however."""
-    with path.with_suffix(".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    # Imported where the lock is taken: a device whose features are stored takes none.
+    from filelock import FileLock
+
+    with FileLock(path.with_suffix(".lock")):
         yield
-
-
-def _write(path: Path, features: Features) -> None:
-    """Write features so that a reader finds all or nothing."""
-    from safetensors.numpy import save_file
-
-    tensors = {TENSOR: np.ascontiguousarray(features.both)}
-    with whole_file(path) as partial:
-        save_file(tensors, partial, metadata={HASH: _digest(features)})
 
 
 def _digest(features: Features) -> str:
@@ -105,29 +95,18 @@ def _digest(features: Features) -> str:
 
 def _read(path: Path, *, say: bool = True) -> Features | None:
     """Map a file; None if it is absent, or damaged, which is said on the log."""
+    if not path.exists():
+        return None
     try:
-        features, digest = _map(path)
-        if _digest(features) == digest:
+        tensors, metadata = map_tensors(path, HASH, kind="file of features")
+        features = Features(tensors[TENSOR])
+        if features.both.dtype == np.float32 and _digest(features) == metadata[HASH]:
             return features
         reason = "its bytes do not match its hash"
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
+    except InputError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+    except KeyError:
+        reason = f"it has no tensor {TENSOR!r}"
     if say:
         log.warning("stored features %s are damaged (%s); computing them again", path, reason)
     return None
-
-
-def _map(path: Path) -> tuple[Features, str]:
-    """Return a file's tensors, memory-mapped, and the hash its header states."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-        if length > path.stat().st_size:
-            raise ValueError("its header is longer than the file")
-        header = json.loads(file.read(length))
-
-    offset = LENGTH_BYTES + length + int(header[TENSOR]["data_offsets"][0])
-    shape = tuple(header[TENSOR]["shape"])
-    both = np.asarray(np.memmap(path, dtype="<f4", mode="r", offset=offset, shape=shape))
-    return Features(both), str(header["__metadata__"][HASH])

@@ -1,7 +1,7 @@
 """What a pretraining run carries from one epoch to the next, and its file.
 
 One safetensors file: the weights, AdamW's moments, and in the header the recipe, the epochs done and the loss of each.
-Order, masks and crops are functions of (seed, epoch, step), so that no state of a random generator is needed.
+Order, masks and crops are functions of (seed, epoch, step), so no state of a random generator is kept.
 """
 
 import json
@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from fl_sparse.atomic_file import whole_file
 from fl_sparse.errors import InputError
 from fl_sparse.pretraining.autoencoder import MaskedAutoencoder
 from fl_sparse.pretraining.recipe import Recipe
+from fl_sparse.tensor_file import read_metadata, read_tensors, write_tensors
 
 FORMAT = "fl-sparse pretraining 1"
+KIND = "pretraining state"
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -55,12 +54,12 @@ def save_state(
     path: Path, model: MaskedAutoencoder, optimizer: torch.optim.Optimizer, recipe: Recipe, progress: Progress
 ) -> None:
     """Write everything a resumed run needs; the old file stays whole until the new one is."""
-    tensors: dict[str, Tensor] = {}
+    tensors = {}
     for name, weight in model.named_parameters():
-        tensors[f"model/{name}"] = weight.detach().cpu().contiguous()
+        tensors[f"model/{name}"] = weight.detach().cpu().numpy()
         for moment in MOMENTS:
             if weight in optimizer.state:
-                tensors[f"{moment}/{name}"] = optimizer.state[weight][moment].detach().cpu().contiguous()
+                tensors[f"{moment}/{name}"] = optimizer.state[weight][moment].detach().cpu().numpy()
     header = {
         "format": FORMAT,
         "recipe": json.dumps(recipe.to_dict()),
@@ -70,13 +69,7 @@ def save_state(
         "data": progress.data,
         "schedule": progress.schedule,
     }
-    write_safetensors(path, tensors, header)
-
-
-def write_safetensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
-    """Write a safetensors file whole or not at all."""
-    with whole_file(path) as partial:
-        save_file(tensors, partial, metadata=header)
+    write_tensors(path, tensors, header)
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], Recipe, Progress]:
@@ -88,17 +81,13 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], Recipe, Progress]:
         If the file is damaged or is no pretraining state.
     """
     recipe, progress = load_progress(path)
-    with safe_open(path, framework="pt") as stream:
-        return {name: stream.get_tensor(name) for name in stream.keys()}, recipe, progress  # noqa: SIM118
+    tensors, _ = read_tensors(path, kind=KIND, framework="pt")
+    return tensors, recipe, progress
 
 
 def load_progress(path: Path) -> tuple[Recipe, Progress]:
-    """Read what a state's header tells, as `load_state` does; the tensors stay in the file."""
-    try:
-        with safe_open(path, framework="pt") as stream:
-            header = stream.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a whole pretraining state ({error})") from error
+    """Read the recipe and the progress of a state, as `load_state` does; the tensors stay in the file."""
+    header = read_metadata(path, kind=KIND)
     if header.get("format") != FORMAT:
         raise InputError(f"{path}: not a pretraining state; expected format {FORMAT!r}, not {header.get('format')!r}")
     progress = Progress(

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from fl_sparse.data.images import ImageSet
 from fl_sparse.data.stratified import validation_split
+from fl_sparse.encoder.frozen import Encoder
 from fl_sparse.encoder.spec import EncoderSpec
-from fl_sparse.encoder.visible import Encoder
 from fl_sparse.errors import InputError
 from fl_sparse.features.compute import compute_features
 from fl_sparse.features.pooled import POOLINGS, pool

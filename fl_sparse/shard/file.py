@@ -72,7 +72,7 @@ def load_shard(path: str | Path, *, verify: bool = True) -> ImageShard:
         If the file is missing, cut short, damaged or no shard; the message names it.
     """
     source = Path(path)
-    tensors, metadata = map_tensors(source, _KEY)
+    tensors, metadata = map_tensors(source, _KEY, kind="shard")
     try:
         header = _parsed_header(json.loads(metadata[_KEY]))
         if _header_text(header) != metadata[_KEY]:

@@ -112,10 +112,10 @@ def _encoder(case: Case, device: str) -> Any:
     import torch
 
     from fl_sparse.encoder import load_encoder
+    from fl_sparse.encoder.frozen import Encoder
     from fl_sparse.encoder.initialization import initialize_encoder
     from fl_sparse.encoder.load import build_model
     from fl_sparse.encoder.spec import EncoderSpec
-    from fl_sparse.encoder.visible import Encoder
 
     if not case.architecture:
         return load_encoder("shipped", device=device)

@@ -1,11 +1,11 @@
 import tomllib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fl_sparse.config import FIELDS, RunConfig, defaults, differing_keys, from_mapping, to_mapping
-from fl_sparse.config.text import describe_keys, parse_override, read_recipe, toml_text
+from fl_sparse.config.text import describe_keys, parse_override, read_recipe, toml_scalar, toml_text
 from fl_sparse.errors import InputError
 
 
@@ -14,9 +14,35 @@ def test_defaults_survive_a_round_trip_through_toml() -> None:
     assert from_mapping(tomllib.loads(written), source="test") == RunConfig()
 
 
-@given(st.text(alphabet=st.characters(blacklist_categories=("Cs", "Cc")), max_size=30))
-def test_any_text_survives_toml(text: str) -> None:
-    assert tomllib.loads(toml_text({"data-dir": text}))["data-dir"] == text
+TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30)
+"""Control characters included; lone surrogates are no text that a file can hold."""
+
+
+@given(TEXTS | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats())
+@example('\r\x00\x1b\x7f\\"\n\t')
+@example(1e-05)
+@example(1e22)
+@example(-0.0)
+def test_any_scalar_survives_toml(value: str | bool | int | float) -> None:
+    back = tomllib.loads(toml_text({"key": value}))["key"]
+    assert (type(back), repr(back)) == (type(value), repr(value))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("random", '"random"'),
+        ('a"\\ü', r'"a\"\\ü"'),
+        ("", '""'),
+        (3, "3"),
+        (0.5, "0.5"),
+        (1e-05, "1e-05"),
+        (True, "true"),
+    ],
+)
+def test_ordinary_values_are_written_plainly(value: str | bool | int | float, text: str) -> None:
+    assert toml_scalar(value) == text
+    assert toml_text({"key": value, "other": value}) == f"key = {text}\nother = {text}\n"
 
 
 def test_every_key_has_a_meaning_and_stands_in_the_help() -> None:

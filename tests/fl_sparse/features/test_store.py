@@ -63,6 +63,14 @@ def test_a_changed_byte_is_found_named_and_rebuilt(tmp_path: Path, place: int, c
     assert_same(stored_features(tmp_path, KEY, must_not_compute), some_features())
 
 
+def test_another_type_of_the_same_bytes_is_found(tmp_path: Path, caplog) -> None:
+    stored_features(tmp_path, KEY, some_features)
+    path = tmp_path / "k.safetensors"
+    path.write_bytes(path.read_bytes().replace(b'"F32"', b'"U32"'))
+    assert stored_features(tmp_path, KEY, some_features).both.dtype == np.float32
+    assert "damaged" in caplog.text
+
+
 def test_a_changed_byte_is_found_in_any_block_by_any_number_of_threads(tmp_path: Path, monkeypatch, caplog) -> None:
     monkeypatch.setattr("fl_sparse.features.store.BLOCK_BYTES", 16)
     monkeypatch.setattr("fl_sparse.threads.WORTHWHILE", 1)
@@ -143,6 +151,6 @@ def test_reading_needs_numpy_alone(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from fl_sparse.features import stored_features, pool\n"
         "pool(stored_features(pathlib.Path(sys.argv[1]), 'k', None), 'both')\n"
-        "assert not {'torch', 'timm', 'safetensors'} & set(sys.modules)"
+        "assert not {'torch', 'timm', 'safetensors', 'filelock'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
