@@ -13,8 +13,8 @@ from server.network import own_superlink
 from tests.integration.flower_processes import flwr_run, movement_error, supernode
 
 TOLERANCE = {"sgd": 1e-5, "adam": 1e-4}
-"""Relative L2 error of θ − θ₀ after 3 rounds; measured 1.3e-6 for SGD and 7e-7 for Adam. Adam's bound is wider, since
-it divides by the root of second moments, which magnifies rounding where they are tiny."""
+"""Relative L2 error of θ − θ₀ after 3 rounds of this small job; measured on 20 seeds: at most 1.8e-6 for SGD and 9.8e-7
+for Adam. Larger jobs end further apart: `tests/server/test_rounding.py`."""
 
 
 @pytest.fixture(autouse=True)
