@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.report.evidence import Run
-from experiments.report.seed_groups import SeedGroup, spread
+from experiments.report.seed_groups import SeedGroup
+from experiments.spread import spread
 from server.records import RoundRecord
 
 

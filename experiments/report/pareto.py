@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.report.seed_groups import SeedGroup, Spread, spread
+from experiments.report.seed_groups import SeedGroup
+from experiments.spread import Spread, spread
 
 
 @dataclass(frozen=True)

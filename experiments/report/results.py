@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from experiments.report.figures import Figure
 from experiments.report.markup import Cell, Column, folded, key, paragraph, plot, section, table, text
 from experiments.report.pareto import Offer
-from experiments.report.seed_groups import SeedGroup, Spread, spread
+from experiments.report.seed_groups import SeedGroup
 from experiments.report.units import digits, percent, quantity
+from experiments.spread import Spread, spread
 
 LABEL = Column("configuration", "what tells it apart from the others", number=False)
 CAPTIONS = {
