@@ -15,7 +15,7 @@ from fl_sparse.config.values import Scalar
 class SeedGroup:
     """Runs of one configuration over seeds.
 
-    ``runs`` are the finished ones; only where none is finished, the unfinished ones, as far as they came.
+    ``runs`` are the finished runs. If none is finished, they are the unfinished ones, as far as they came.
     """
 
     index: int
@@ -26,7 +26,7 @@ class SeedGroup:
 
     @property
     def finished(self) -> bool:
-        """Whether the runs are whole."""
+        """Whether the runs are finished."""
         return self.runs[0].finished
 
     def over_seeds(self, name: str) -> Spread:
