@@ -1,4 +1,4 @@
-"""One record a round, and the summary that follows from them."""
+"""The record of a round, and the summary that follows from a run's records."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ PHASES = ("configure", "train", "aggregate", "evaluate", "write")
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """What is known of a round; one line of ``metrics.jsonl``.
+    """What is known of a round; one line of ``metrics.jsonl``. Round 0 is the untrained model.
 
-    Accuracies are fractions, losses nats, bytes as Flower serialises messages, FLOPs those of one client's local
-    steps, weights the parameters that a client holds and those that its steps use (means over the clients asked, and
-    the largest), seconds wall-clock by phase, simulated seconds those of the virtual clock (None without one). The late
-    are among the lost. Round 0 is the untrained model.
+    Accuracies are fractions, losses are in nats. Bytes are those of the messages as Flower serialises them. FLOPs are
+    those of one client's local steps. ``weights_held`` counts the parameters that a client holds, ``weights_active``
+    those that its steps use; both are means over the clients asked. Seconds are wall-clock time by phase, simulated
+    seconds are the virtual clock's (None without one). Late replies are counted among the lost.
     """
 
     round: int
@@ -58,7 +58,7 @@ class RoundRecord:
 
 
 def to_json(record: RoundRecord) -> dict[str, Any]:
-    """Return a record as a JSON object."""
+    """Return a record as the values of a JSON object."""
     return dataclasses.asdict(record)
 
 
@@ -78,29 +78,30 @@ def from_json(values: Mapping[str, Any], *, source: str) -> RoundRecord:
 
 def chosen_record(records: Sequence[RoundRecord]) -> RoundRecord | None:
     """Return the round with the best validation accuracy, the earliest of equals; None if none was evaluated."""
-    return max(_evaluated(records), key=lambda record: (record.chosen_on, -record.round), default=None)
+    return max(evaluated(records), key=lambda record: (record.chosen_on, -record.round), default=None)
 
 
-def _evaluated(records: Sequence[RoundRecord]) -> list[RoundRecord]:
+def evaluated(records: Sequence[RoundRecord]) -> list[RoundRecord]:
+    """Return the rounds that have both an accuracy to choose by and one to report."""
     return [record for record in records if record.chosen_on is not None and record.reported is not None]
 
 
 def summarize(records: Sequence[RoundRecord]) -> dict[str, Any]:
     """Return the run's summary.
 
-    ``accuracy`` is the test accuracy at the round with the best validation accuracy (the earliest of equals);
-    ``final_accuracy`` and ``best_accuracy`` stand beside it (never choose by the latter: it looks at the test set).
-    Bytes and FLOPs are sums over rounds, weights means over the rounds that trained, None where no record counts them.
+    ``accuracy`` is the test accuracy at the `chosen_record`. ``final_accuracy`` is that of the last evaluated round,
+    ``best_accuracy`` the highest of all rounds: never choose by it, since it looks at the test images.
+    Bytes and FLOPs are sums over rounds. Weights are means over the rounds that trained, None if no record counts them.
     """
-    evaluated = _evaluated(records)
+    usable = evaluated(records)
     chosen = chosen_record(records)
     simulated = [record.simulated_seconds for record in records if record.simulated_seconds is not None]
     served = any(record.test_accuracy is not None for record in records)
     return {
         "accuracy": None if chosen is None else chosen.reported,
         "chosen_round": None if chosen is None else chosen.round,
-        "final_accuracy": evaluated[-1].reported if evaluated else None,
-        "best_accuracy": max((record.reported or 0.0 for record in evaluated), default=None),
+        "final_accuracy": usable[-1].reported if usable else None,
+        "best_accuracy": max((record.reported or 0.0 for record in usable), default=None),
         "accuracy_of": "test images" if served else "clients' held-out images",
         "validation_accuracy": None if chosen is None else chosen.chosen_on,
         "rounds": max((record.round for record in records), default=0),

@@ -1,6 +1,7 @@
-"""Accuracy at equal bytes: what each line of a comparison reaches for so many bytes.
+"""Accuracy at equal bytes: what each line of a comparison reaches within a number of bytes.
 
-One run answers for every number of rounds: its records hold each round's bytes, and the accuracies of evaluated rounds.
+One run gives the answer for every number of rounds: its records hold the bytes of each round, and the accuracies of
+evaluated rounds.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.compare.execute import Outcome
-from experiments.report.seed_groups import spread
-from server.records import RoundRecord
+from experiments.spread import spread
+from server.records import RoundRecord, chosen_record, evaluated
 from server.run_folder import RunFolder, read_records
 
 MEGABYTE = 1e6
@@ -26,7 +27,7 @@ def bytes_so_far(records: Sequence[RoundRecord]) -> list[int]:
 
 
 def best_within(records: Sequence[RoundRecord], budget: float, *, first: int = 1) -> RoundRecord | None:
-    """Return the round that validation chooses among those that a budget pays for.
+    """Return the round that validation chooses among the rounds that a budget pays for.
 
     Parameters
     ----------
@@ -35,19 +36,17 @@ def best_within(records: Sequence[RoundRecord], budget: float, *, first: int = 1
     budget
         Bytes of all clients together, down and up.
     first
-        Earliest round that may be chosen: 1, since round 0 is the untrained model, or 0 after a closed-form start.
+        Earliest round that may be chosen: 1 where round 0 is the untrained model, 0 after a closed-form start.
 
     Returns
     -------
-    The evaluated round with the best validation accuracy (the earliest of equals) whose bytes, with those of all rounds
-    before it, are within the budget; None if there is none.
+    The `chosen_record` of the rounds until whose end no more than the budget was sent; None if none of them was
+    evaluated.
     """
-    evaluated = [
-        record
-        for record, sent in zip(records, bytes_so_far(records), strict=True)
-        if sent <= budget and record.round >= first and record.chosen_on is not None and record.reported is not None
-    ]
-    return max(evaluated, key=lambda record: (record.chosen_on, -record.round), default=None)
+    sent = bytes_so_far(records)
+    return chosen_record(
+        [record for record, total in zip(records, sent, strict=True) if total <= budget and record.round >= first]
+    )
 
 
 def round_budgets(least: float, most: float) -> list[float]:
@@ -63,8 +62,8 @@ def round_budgets(least: float, most: float) -> list[float]:
 def budget_rows(outcomes: Sequence[Outcome], cells: Path) -> list[dict[str, Any]]:
     """Return a row for each line and byte budget within which all its seeds were evaluated.
 
-    Budgets are in megabytes; ``megabytes_spent`` is what the chosen rounds had cost, the mean over seeds. A line keeps
-    its accuracy at budgets above its own total: more rounds were not tried.
+    Budgets are in megabytes. ``megabytes_spent`` is the mean over seeds of what was sent until the chosen round. A line
+    keeps its accuracy at budgets above its own total, since its runs had no more rounds.
     """
     grouped: dict[Any, list[_Course]] = {}
     for outcome in outcomes:
@@ -109,8 +108,8 @@ class _Course:
     @property
     def least(self) -> float:
         """Bytes that the first evaluated round had cost."""
-        trained = [record for record in self.records if record.round >= self.first and record.chosen_on is not None]
-        return self.at(trained[0].round) if trained else math.inf
+        found = [record.round for record in evaluated(self.records) if record.round >= self.first]
+        return self.at(found[0]) if found else math.inf
 
     def at(self, number: int) -> int:
         """Bytes until the end of a round."""

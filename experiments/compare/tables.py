@@ -1,9 +1,8 @@
-"""The tables of a comparison: a row a cell, and a row a line with mean, spread and interval over seeds."""
+"""The tables of a comparison: a row for each cell, and one for each line with mean, spread and interval over seeds."""
 
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from experiments.compare.execute import Outcome
+from experiments.spread import spread
 
 MEASURES = ("accuracy", "validation_accuracy", "final_accuracy", "best_accuracy")
 COUNTS = ("chosen_round", "rounds", "bytes_down", "bytes_up", "flops_per_client", "asked", "refused", "lost", "late")
@@ -24,7 +24,7 @@ CROSSOVERS = ("crossover_round_shards", "crossover_round_features")
 
 
 def cell_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Return a row a cell; accuracies are fractions."""
+    """Return a row for each cell; accuracies are fractions."""
     rows = []
     for outcome in outcomes:
         summary = outcome.summary or {}
@@ -41,9 +41,7 @@ def cell_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
 
 
 def line_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Return a row a line: mean, standard deviation and half the 95 % interval (Student's t) over seeds."""
-    from scipy.stats import t
-
+    """Return a row for each line: mean, standard deviation and half of the 95 % interval over seeds."""
     grouped: dict[Any, list[Outcome]] = {}
     for outcome in outcomes:
         grouped.setdefault((outcome.cell.line, outcome.cell.tuned), []).append(outcome)
@@ -53,18 +51,17 @@ def line_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"recipe": line.recipe} | dict(line.varied) | dict(tuned)
         row |= {"seeds": len(done), "failed": len(members) - len(done)}
         for name in MEASURES:
-            values = np.array([summary[name] for summary in done if summary[name] is not None], dtype=np.float64)
-            spread = float(values.std(ddof=1)) if len(values) > 1 else None
-            half = None if spread is None else float(t.ppf(0.975, len(values) - 1)) * spread / math.sqrt(len(values))
-            row |= {f"{name}_mean": float(values.mean()) if len(values) else None}
-            row |= {f"{name}_std": spread, f"{name}_interval": half}
+            values = [summary[name] for summary in done if summary[name] is not None]
+            found = spread(values) if values else None
+            mean, deviation, half = (found.mean, found.deviation, found.half) if found else (None, None, None)
+            row |= {f"{name}_mean": mean, f"{name}_std": deviation, f"{name}_interval": half}
         for name in ("bytes_down", "bytes_up", "flops_per_client"):
             row[name] = float(np.mean([summary[name] for summary in done])) if done else None
         for name in (SIMULATED, *COSTS):
             known = [summary[name] for summary in done if summary.get(name) is not None]
             row[name] = float(np.mean(known)) if known else None
         for name in CROSSOVERS:
-            # A mean over the seeds that got there would hide those that never did.
+            # A mean over the seeds that reached a crossover would hide the seeds that never did.
             reached = [summary[name] for summary in done if summary.get(name) is not None]
             row[name] = float(np.mean(reached)) if reached and len(reached) == len(done) else None
         rows.append(row)
@@ -72,7 +69,7 @@ def line_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows with the union of their columns, in order of appearance."""
+    """Write rows as CSV; the columns are those of all rows, in order of appearance."""
     columns: dict[str, None] = {}
     for row in rows:
         columns |= dict.fromkeys(row)

@@ -1,4 +1,5 @@
 """Reports: run folders and comparisons become one HTML file that opens offline.
 
-The way is straight: folders → evidence (what was read) → groups of seeds → curves, front and tables → page.
+The steps: folders → evidence (what was read) → groups of seeds → curves, front and tables, all plain values → page.
+The templates in templates/ hold the page's words and HTML.
 """

@@ -1,83 +1,73 @@
-"""The section on what clients hold, compute and send, beside sending their data once."""
+"""What clients hold, compute and send, beside what sending their data once would cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from experiments.report.markup import Cell, Column, folded, paragraph, section, table
-from experiments.report.results import LABEL, label
+from experiments.report.evidence import Run
 from experiments.report.seed_groups import SeedGroup
-from experiments.report.units import digits, percent, quantity
+from experiments.report.table import LABEL, Cell, Column, Table, amount, label, number, table_of
+from experiments.report.units import digits, percent
 
 
-def costs_section(groups: Sequence[SeedGroup]) -> str:
-    """Return a row a configuration; nothing where no run counted it, as older ones did not."""
-    counted = [group for group in groups if _known(group, "weights_global")]
-    if not counted:
-        return ""
-    columns = [
-        LABEL,
-        Column("model", "weights of the global model"),
-        Column("held", "weights that a client receives and keeps in a round, mean over clients and rounds"),
-        Column("held, %", "of the global model"),
-        Column("most held", "by any client in any round"),
-        Column("active", "weights that a local step uses"),
-        Column("active, %", "of the global model"),
-        Column("sent", "down and up, all clients, over the whole run"),
-        Column("shards", "what all clients' visible patches, their places and labels weigh once"),
-        Column("more than shards", "first round after which more than that was sent"),
-        Column("features", "what all clients' features weigh once, in float16, with labels"),
-        Column("more than features", "first round after which more than that was sent"),
-    ]
-    rows = [
-        [
-            label(group),
-            _mean_of(group, "weights_global"),
-            _mean_of(group, "weights_held"),
-            _share(group, "weights_held_share"),
-            _mean_of(group, "weights_held_max"),
-            _mean_of(group, "weights_active"),
-            _share(group, "weights_active_share"),
-            _bytes([run.summary["bytes_down"] + run.summary["bytes_up"] for run in group.runs]),
-            _bytes(_known(group, "bytes_of_shards")),
-            _crossover(group, "shards"),
-            _bytes(_known(group, "bytes_of_features")),
-            _crossover(group, "features"),
-        ]
-        for group in counted
-    ]
-    words = (
-        "Sending what the clients hold to the server once is the alternative to training where it lies: from the round "
-        "on in which a run has sent more than that, it has cost more bytes. Shards are what training reads of the "
-        "masked images; features are what the frozen encoder makes of them."
-    )
-    heading = "What clients hold, and what sending their data once would cost"
-    shown = table(columns, rows, name="Weights and crossover")
-    return section("costs", heading, paragraph(words), shown, _layers(counted))
+def counted(groups: Sequence[SeedGroup]) -> list[SeedGroup]:
+    """Return the groups whose runs counted weights, which older runs did not."""
+    return [group for group in groups if _known(group, "weights_global")]
 
 
-def _layers(groups: Sequence[SeedGroup]) -> str:
-    """Return the FLOPs of each layer, folded."""
-    flops = {group.index: [_flops(run.summary) for run in group.runs] for group in groups}
-    layers = dict.fromkeys(layer for runs in flops.values() for run in runs for layer in run)
-    if not layers:
-        return ""
-    rows = []
-    for group in groups:
-        cells = [label(group)]
-        for layer in layers:
-            mean = _mean([run[layer] for run in flops[group.index] if layer in run])
-            cells.append(Cell("" if mean is None else quantity(mean, "FLOP"), mean))
-        rows.append(cells)
-    columns = [LABEL, *(Column(layer) for layer in layers)]
-    words = "Matrix products of one client's local steps, forward and backward, over the whole run."
-    name = "FLOP of one client by layer"
-    return folded(name, paragraph(words), table(columns, rows, name=name))
+def costs_table(groups: Sequence[SeedGroup]) -> Table | None:
+    """Return a row for each configuration, or None if no run counted weights."""
+
+    def weights(name: str) -> Callable[[SeedGroup], Cell]:
+        return lambda group: number(_mean(_known(group, name)), lambda mean: digits(round(mean)))
+
+    def share(name: str) -> Callable[[SeedGroup], Cell]:
+        return lambda group: number(_mean(_known(group, name)), percent)
+
+    def weight_of(kind: str) -> Callable[[SeedGroup], Cell]:
+        return lambda group: amount(_mean(_known(group, f"bytes_of_{kind}")), "B")
+
+    def crossover(kind: str) -> Callable[[SeedGroup], Cell]:
+        return lambda group: _crossover(group, kind)
+
+    shards = "what all clients' visible patches, their places and labels weigh once"
+    features = "what all clients' features weigh once, in float16, with labels"
+    held = "weights that a client receives and keeps in a round, mean over clients and rounds"
+    more = "first round after which more than that was sent"
+    columns: dict[Column, Callable[[SeedGroup], Cell]] = {
+        LABEL: label,
+        Column("model", "weights of the global model"): weights("weights_global"),
+        Column("held", held): weights("weights_held"),
+        Column("held, %", "of the global model"): share("weights_held_share"),
+        Column("most held", "by any client in any round"): weights("weights_held_max"),
+        Column("active", "weights that a local step uses"): weights("weights_active"),
+        Column("active, %", "of the global model"): share("weights_active_share"),
+        Column("sent", "down and up, all clients, over the whole run"): lambda group: amount(
+            _mean([run.summary["bytes_down"] + run.summary["bytes_up"] for run in group.runs]), "B"
+        ),
+        Column("shards", shards): weight_of("shards"),
+        Column("more than shards", more): crossover("shards"),
+        Column("features", features): weight_of("features"),
+        Column("more than features", more): crossover("features"),
+    }
+    known = counted(groups)
+    return table_of("Weights and crossover", columns, known) if known else None
 
 
-def _flops(summary: Mapping[str, Any]) -> dict[str, float]:
-    return dict(summary.get("flops_by_layer") or {})
+def layers_table(groups: Sequence[SeedGroup]) -> Table | None:
+    """Return the FLOPs of each layer, or None if no run counted them."""
+
+    def flops(layer: str) -> Callable[[SeedGroup], Cell]:
+        return lambda group: amount(_mean([_flops(run)[layer] for run in group.runs if layer in _flops(run)]), "FLOP")
+
+    known = counted(groups)
+    layers = dict.fromkeys(layer for group in known for run in group.runs for layer in _flops(run))
+    columns = {LABEL: label} | {Column(layer): flops(layer) for layer in layers}
+    return table_of("FLOP of one client by layer", columns, known) if layers else None
+
+
+def _flops(run: Run) -> dict[str, float]:
+    return run.summary.get("flops_by_layer") or {}
 
 
 def _known(group: SeedGroup, name: str) -> list[float]:
@@ -88,23 +78,8 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _mean_of(group: SeedGroup, name: str) -> Cell:
-    mean = _mean(_known(group, name))
-    return Cell("" if mean is None else digits(round(mean)), mean)
-
-
-def _share(group: SeedGroup, name: str) -> Cell:
-    mean = _mean(_known(group, name))
-    return Cell("" if mean is None else percent(mean), mean)
-
-
-def _bytes(values: Sequence[float]) -> Cell:
-    mean = _mean(values)
-    return Cell("" if mean is None else quantity(mean, "B"), mean)
-
-
 def _crossover(group: SeedGroup, kind: str) -> Cell:
-    """Return the round, or the span over seeds; seeds that never got there are counted."""
+    """Return the round, or the span over seeds; if only some seeds reached it, their number stands beside it."""
     if not _known(group, f"bytes_of_{kind}"):
         return Cell("unknown")
     reached = _known(group, f"crossover_round_{kind}")

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.report.evidence import Run
-from experiments.report.seed_groups import SeedGroup, spread
+from experiments.report.seed_groups import SeedGroup
+from experiments.spread import spread
 from server.records import RoundRecord
 
 
 @dataclass(frozen=True)
 class Expense:
-    """Something that adds up over rounds; ``of`` gives one round's part, in ``unit``, None if nobody counted it."""
+    """A cost that adds up over rounds; ``of`` returns one round's part in ``unit``, None if the record lacks it."""
 
     name: str
     title: str
@@ -35,7 +36,7 @@ class Curve:
     """A group's accuracy by round: fractions, one entry a round that every seed evaluated.
 
     ``half`` is half of the 95 % interval, None for a single seed. ``spent`` maps an expense's name to its cumulative
-    sum at each round, the mean over seeds; it lacks what not all records count.
+    sum at each round, the mean over seeds. An expense that some record does not count is left out.
     """
 
     rounds: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Plotly figures as plain JSON objects; colours and light or dark are the page's business (page.js).
+"""Plotly figures as plain JSON objects; page.js gives them colours, in the light or the dark.
 
 Every trace says in its ``meta`` which group it shows, which part (mean, interval, range, point, front) and which
 measure, so that the page can colour, show and hide it.
@@ -19,17 +19,18 @@ Figure = dict[str, Any]
 Curves = Mapping[str, Mapping[int, Curve]]
 """Measure (``reported``, ``validation``) to group index to curve."""
 
-DASHES = ("solid", "dash", "dot", "dashdot")
+DASHES = {"solid": "", "dash": "6 4", "dot": "2 3", "dashdot": "7 3 2 3"}
+"""Line styles by Plotly's names, each with the lengths of strokes and gaps in the page's key."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 COLOURS = 8
-"""Colours that page.css defines; the ninth group takes the first colour again, with other dashes and symbol."""
+"""Number of colours in page.css; the ninth group takes the first colour again, with other dashes and another symbol."""
 
 HOVER_NAME = "<br>%{fullData.name}<extra></extra>"
 
 
 def dash(index: int) -> str:
     """Return the line style of a group."""
-    return DASHES[index // COLOURS % len(DASHES)]
+    return list(DASHES)[index // COLOURS % len(DASHES)]
 
 
 def symbol(offer: Offer) -> str:
@@ -72,8 +73,8 @@ def _traces(curve: Curve, xs: list[float], index: int, name: str, measure: str) 
 
     def band(part: str, low: Sequence[float], high: Sequence[float]) -> dict[str, Any]:
         outline = [100 * min(1.0, value) for value in high] + [100 * max(0.0, value) for value in reversed(low)]
-        x = _short([*xs, *reversed(xs)])
-        shape = {"x": x, "y": _short(outline), "fill": "toself", "hoverinfo": "skip"}
+        x = short([*xs, *reversed(xs)])
+        shape = {"x": x, "y": short(outline), "fill": "toself", "hoverinfo": "skip"}
         return said(part) | shape | {"mode": "lines", "line": {"width": 0}}
 
     bands = []
@@ -86,9 +87,9 @@ def _traces(curve: Curve, xs: list[float], index: int, name: str, measure: str) 
     halves = curve.half or [0.0] * len(xs)
     line = {
         "mode": "lines" if len(xs) > 2 else "lines+markers",
-        "x": _short(xs),
-        "y": _short([100 * mean for mean in curve.mean]),
-        "customdata": [[r, *_short([100 * h])] for r, h in zip(curve.rounds, halves, strict=True)],
+        "x": short(xs),
+        "y": short([100 * mean for mean in curve.mean]),
+        "customdata": [[r, *short([100 * h])] for r, h in zip(curve.rounds, halves, strict=True)],
         "hovertemplate": f"<b>%{{y:.2f}}{spread} %</b> in round %{{customdata[0]}}{HOVER_NAME}",
         "line": {"width": 2, "dash": dash(index)},
     }
@@ -104,8 +105,8 @@ def pareto_figure(offers: Sequence[Offer]) -> Figure:
         "name": "front",
         "meta": {"part": "front"},
         "mode": "lines",
-        "x": _short([point[0] for point in kept]),
-        "y": _short([point[1] for point in kept]),
+        "x": short([point[0] for point in kept]),
+        "y": short([point[1] for point in kept]),
         "line": {"shape": "hv", "width": 1.5, "dash": "dot"},
         "hoverinfo": "skip",
     }
@@ -115,9 +116,9 @@ def pareto_figure(offers: Sequence[Offer]) -> Figure:
             "name": escape(offer.group.label, quote=False),
             "meta": {"part": "point", "group": offer.group.index},
             "mode": "markers",
-            "x": _short([offer.sent / factor]),
-            "y": _short([100 * offer.accuracy.mean]),
-            "error_y": {"array": _short([100 * (offer.accuracy.half or 0.0)]), "thickness": 1.5, "width": 5}
+            "x": short([offer.sent / factor]),
+            "y": short([100 * offer.accuracy.mean]),
+            "error_y": {"array": short([100 * (offer.accuracy.half or 0.0)]), "thickness": 1.5, "width": 5}
             | {"visible": offer.accuracy.half is not None},
             "marker": {"size": 11, "symbol": symbol(offer), "line": {"width": 2}},
             "hovertemplate": f"<b>%{{y:.2f}} %</b> for %{{x:.4~g}} {unit}{HOVER_NAME}",
@@ -158,7 +159,7 @@ def missing_figure(groups: Sequence[SeedGroup]) -> Figure:
                 "meta": {"part": "mean", "group": group.index},
                 "mode": "lines+markers",
                 "x": rounds,
-                "y": _short([100 * missing[number] / asked[number] for number in rounds]),
+                "y": short([100 * missing[number] / asked[number] for number in rounds]),
                 "line": {"width": 1.5, "dash": dash(group.index)},
                 "marker": {"size": 5},
                 "hovertemplate": f"<b>%{{y:.1f}} %</b> in round %{{x}}{HOVER_NAME}",
@@ -175,12 +176,12 @@ def _axis(title: str) -> dict[str, Any]:
 
 
 def _accuracy_axis(seen: Sequence[float]) -> dict[str, Any]:
-    """Return an axis that shows these fractions; a wide interval may leave it, or two seeds would flatten the rest."""
+    """Return an axis that shows these fractions. It may cut wide intervals: two seeds' would flatten the rest."""
     margin = max(0.02, 0.06 * (max(seen) - min(seen)))
     bounds = [100 * max(-0.01, min(seen) - margin), 100 * min(1.01, max(seen) + margin)]
-    return {**_axis("accuracy, %"), "range": _short(bounds)}
+    return {**_axis("accuracy, %"), "range": short(bounds)}
 
 
-def _short(values: Sequence[float]) -> list[float]:
-    """Six digits are more than a screen shows, and halve the file."""
+def short(values: Sequence[float]) -> list[float]:
+    """Return values with six digits: more than a screen shows, in half the bytes of all digits."""
     return [float(f"{value:.6g}") for value in values]

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from experiments.report import circumstances, client_sections, results
-from experiments.report.costs import costs_section
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from experiments.report import circumstances, client_sections, costs, results
 from experiments.report.curves import curve, held_out, reported
-from experiments.report.evidence import Evidence, Problem
-from experiments.report.figures import Figure, accuracy_figures, missing_figure, pareto_figure
-from experiments.report.markup import data, paragraph, text
+from experiments.report.evidence import Evidence, Problem, Tuning
+from experiments.report.figures import COLOURS, DASHES, Figure, accuracy_figures, missing_figure, pareto_figure
 from experiments.report.pareto import offers
 from experiments.report.seed_groups import SeedGroup, group_seeds
+from experiments.report.units import counted
 
-# Whatever the page holds, a browser loads nothing for it; `blob:` and `data:` are the plots' own pictures for saving.
+# A browser loads nothing for the page; `data:` and `blob:` are pictures in the page, and plots that a reader saves.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
     "base-uri 'none'; form-action 'none'"
@@ -33,60 +35,91 @@ class Report:
 
 
 def make_report(title: str, evidence: Evidence) -> Report:
-    """Group the evidence."""
+    """Return the report of the evidence, its runs grouped over seeds."""
     groups, repeated = group_seeds(evidence.runs)
     return Report(title, groups, (*evidence.problems, *repeated), evidence)
 
 
 def render(report: Report) -> str:
     """Return the HTML; the same evidence gives the same bytes."""
-    figures: dict[str, Figure] = {}
-    body = ""
-    groups = report.groups
-    if groups:
-        measured = {
-            name: {group.index: found for group in groups if (found := curve(group, measure)) is not None}
-            for name, measure in (("reported", reported), ("validation", held_out))
-        }
-        curves = {name: found for name, found in measured.items() if found}
-        along = accuracy_figures(groups, curves)
-        made = offers(groups)
-        figures = {**along}
-        body += results.results_section(groups) + results.curves_section(groups, along, list(curves))
-        if len(made) > 1:
-            figures["pareto"] = pareto_figure(made)
-            body += results.front_section([offer.group for offer in made], made)
-        body += costs_section(groups)
-        if by_client := client_sections.accuracy_section(groups):
-            figures["clients"] = client_sections.accuracy_figure(groups)
-            body += by_client
-        if 'data-figure="missing"' in (replies := results.replies_section(groups)):
-            figures["missing"] = missing_figure(groups)
-        body += circumstances.differences_section(groups) + circumstances.tuning_section(report.evidence.tunings)
-        splits, split_figures = client_sections.split_section(groups)
-        figures |= split_figures
-        body += replies + splits
-    body += circumstances.problems_section(report.problems)
-    if groups:
-        body += results.runs_section(groups)
-        body += circumstances.environment_section([run for group in groups for run in group.runs])
-    return _document(report, body, figures)
-
-
-def _document(report: Report, body: str, figures: dict[str, Figure]) -> str:
+    values, figures = _sections(report.groups, report.evidence.tunings) if report.groups else ({"results": None}, {})
     here = Path(__file__).parent
-    style = (here / "page.css").read_text(encoding="utf-8")
-    script = (here / "page.js").read_text(encoding="utf-8")
-    plotly = f"<script>{_plotly()}</script>\n" if figures else ""
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{text(POLICY)}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{text(report.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        f"{_heading(report)}{body}</main>\n{data('figures', figures)}{plotly}<script>\n{script}</script>\n"
-        "</body>\n</html>\n"
+    template = _environment(here / "templates").get_template("page.html.j2")
+    return template.render(
+        values,
+        policy=POLICY,
+        title=report.title,
+        facts=_facts(report.groups),
+        problems=circumstances.problems_table(report.problems),
+        problem_count=counted(len(report.problems), "run"),
+        figures=figures,
+        style=(here / "page.css").read_text(encoding="utf-8"),
+        script=(here / "page.js").read_text(encoding="utf-8"),
+        plotly=_plotly() if figures else "",
     )
+
+
+def _environment(templates: Path) -> Environment:
+    """Return an environment whose templates escape every value and refuse names that nobody gave."""
+    environment = Environment(
+        loader=FileSystemLoader(templates),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals |= {"colours": COLOURS, "strokes": tuple(DASHES.values())}
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return environment
+
+
+def _sections(groups: Sequence[SeedGroup], tunings: Sequence[Tuning]) -> tuple[dict[str, Any], dict[str, Figure]]:
+    """Return what the templates show of one or more groups, and the figures in the order of their places."""
+    measured = {
+        name: {group.index: found for group in groups if (found := curve(group, measure)) is not None}
+        for name, measure in (("reported", reported), ("validation", held_out))
+    }
+    curves = {name: found for name, found in measured.items() if found}
+    runs = [run for group in groups for run in group.runs]
+    made = offers(groups)
+    along = accuracy_figures(groups, curves)
+    front = results.front_table(made) if len(made) > 1 else None
+    clients = client_sections.accuracy_table(groups)
+    replies = results.replies_table(groups)
+    splits = client_sections.splits_of(groups)
+    differences, shared = circumstances.differences_tables(groups)
+    figures = dict(along)
+    if front:
+        figures["pareto"] = pareto_figure(made)
+    if clients:
+        figures["clients"] = client_sections.accuracy_figure(groups)
+    if replies:
+        figures["missing"] = missing_figure(groups)
+    figures |= {split.name: split.figure for split in splits if split.figure}
+    values = {
+        "accuracy_of": list(dict.fromkeys(run.summary["accuracy_of"] for run in runs)),
+        "several_seeds": any(len(group.runs) > 1 for group in groups),
+        "clock": results.has_clock(groups),
+        "results": results.results_table(groups),
+        "controls": results.controls(groups, curves),
+        "captions": {name: results.CAPTIONS[name] for name in along},
+        "front": front,
+        "costs": costs.costs_table(groups),
+        "layers": costs.layers_table(groups),
+        "clients": clients,
+        "differences": differences,
+        "shared": shared,
+        "tuned": [(tuning.comparison, circumstances.tuning_table(tuning)) for tuning in tunings],
+        "steps_tuned": any("local-steps" in tuning.keys for tuning in tunings),
+        "replies": replies,
+        "reasons": results.reasons_table(runs),
+        "asked": f"{sum(run.summary['asked'] for run in runs):,}",
+        "splits": splits,
+        "runs": results.runs_table(groups),
+        "environment": circumstances.environment_table(runs),
+    }
+    return values, figures
 
 
 def _plotly() -> str:
@@ -95,28 +128,17 @@ def _plotly() -> str:
     return str(get_plotlyjs()).replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def _heading(report: Report) -> str:
-    runs = [run for group in report.groups for run in group.runs]
-    facts = []
-    if runs:
-        facts.append(_counted(len(report.groups), "configuration"))
-        facts.append(_counted(sum(run.finished for run in runs), "finished run"))
-        facts.append("data: " + ", ".join(sorted({str(run.config["dataset"]) for run in runs})))
-        facts.append("rounds: " + _span([int(run.config["num-server-rounds"]) for run in runs]))
-        facts.append("clients: " + _span([run.records[0].asked for run in runs]))
-    listed = "".join(f"<li>{text(fact)}</li>" for fact in facts)
-    parts = f"<header>\n<h1>{text(report.title)}</h1>\n<ul class='facts'>{listed}</ul>\n"
-    if report.problems:
-        words = _counted(len(report.problems), "run") + " failed, did not finish or could not be used: see why"
-        parts += f'<p class="warning"><a href="#problems">{text(words)}</a></p>\n'
+def _facts(groups: Sequence[SeedGroup]) -> list[str]:
+    runs = [run for group in groups for run in group.runs]
     if not runs:
-        parts += paragraph("No run has a result to show.")
-    without = "Without JavaScript the tables are complete, but there are no plots."
-    return parts + f"<noscript><p class='warning'>{without}</p></noscript>\n</header>\n"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+        return []
+    return [
+        counted(len(groups), "configuration"),
+        counted(sum(run.finished for run in runs), "finished run"),
+        "data: " + ", ".join(sorted({str(run.config["dataset"]) for run in runs})),
+        "rounds: " + _span([int(run.config["num-server-rounds"]) for run in runs]),
+        "clients: " + _span([run.records[0].asked for run in runs]),
+    ]
 
 
 def _span(values: Sequence[int]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.report.seed_groups import SeedGroup, Spread, spread
+from experiments.report.seed_groups import SeedGroup
+from experiments.spread import Spread, spread
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Offer:
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Tell which of (bytes, accuracy) no other beats: none costs at most as much, is at least as good, and differs."""
+    """Tell which points (bytes, accuracy) are on the front: no other costs at most as much and is at least as good."""
     return [
         not any(other != point and other[0] <= point[0] and other[1] >= point[1] for other in points)
         for point in points
@@ -27,7 +28,7 @@ def front(points: Sequence[tuple[float, float]]) -> list[bool]:
 
 
 def offers(groups: Sequence[SeedGroup]) -> tuple[Offer, ...]:
-    """Return the finished groups' means over seeds and who is on the front."""
+    """Return accuracy and bytes of every finished group, and whether it is on the front."""
     whole = [group for group in groups if group.finished]
     accuracies = [group.over_seeds("accuracy") for group in whole]
     sent = [spread([run.summary["bytes_down"] + run.summary["bytes_up"] for run in group.runs]).mean for group in whole]

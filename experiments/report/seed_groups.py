@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from experiments.report.evidence import Problem, Run
+from experiments.spread import Spread, spread
 from fl_sparse.config import FIELDS
 from fl_sparse.config.values import Scalar
 
@@ -17,7 +15,7 @@ from fl_sparse.config.values import Scalar
 class SeedGroup:
     """Runs of one configuration over seeds.
 
-    ``runs`` are the finished ones; only where none is finished, the unfinished ones, as far as they came.
+    ``runs`` are the finished runs. If none is finished, they are the unfinished ones, as far as they came.
     """
 
     index: int
@@ -28,37 +26,12 @@ class SeedGroup:
 
     @property
     def finished(self) -> bool:
-        """Whether the runs are whole."""
+        """Whether the runs are finished."""
         return self.runs[0].finished
 
     def over_seeds(self, name: str) -> Spread:
         """Return a summary entry's mean and spread over seeds."""
         return spread([run.summary[name] for run in self.runs if run.summary[name] is not None])
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean over seeds, half of its 95 % interval (Student's t; None for one value), lowest and highest."""
-
-    mean: float
-    half: float | None
-    lowest: float
-    highest: float
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """Return mean and spread of one or more values."""
-    array = np.asarray(values, dtype=np.float64)
-    half = None
-    if len(array) > 1:
-        half = _quantile(len(array) - 1) * float(array.std(ddof=1)) / math.sqrt(len(array))
-    return Spread(float(array.mean()), half, float(array.min()), float(array.max()))
-
-
-def _quantile(degrees: int) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees, 0.975))
 
 
 def group_seeds(runs: Sequence[Run]) -> tuple[tuple[SeedGroup, ...], tuple[Problem, ...]]:

@@ -29,3 +29,8 @@ def digits(value: float) -> str:
 def percent(value: float) -> str:
     """Return a fraction as a percentage without its sign: ``93.25``."""
     return f"{100 * value:.2f}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things: ``1 run``, ``2 runs``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

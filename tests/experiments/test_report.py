@@ -13,7 +13,8 @@ import pytest
 from experiments.report.figures import pareto_figure
 from experiments.report.pareto import Offer
 from experiments.report.run_files import read_run
-from experiments.report.seed_groups import SeedGroup, spread
+from experiments.report.seed_groups import SeedGroup
+from experiments.spread import spread
 from server.records import summarize
 from server.run_folder import RunFolder, read_records, rewrite_records, write_summary
 from tests.experiments.comparisons import compare

@@ -64,3 +64,9 @@ def test_what_users_wrote_is_shown_and_never_markup(grid: Path, tmp_path: Path, 
     names = {trace["name"] for figure in page.figures().values() for trace in figure["data"]}
     assert not any("<" in name for name in names)
     capsys.readouterr()
+
+
+def test_templates_are_found_from_any_folder(grid: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    report(grid, "r.html")
+    assert Path("r.html").read_bytes() == (grid / "report.html").read_bytes()

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.report.pareto import front
-from experiments.report.seed_groups import spread
 from experiments.report.units import quantity
+from experiments.spread import spread
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))
