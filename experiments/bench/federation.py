@@ -15,10 +15,10 @@ import numpy as np
 
 from client.app import app, train
 from experiments.bench.peers.job import Job, data
+from fl_sparse.array_ops import ArrayOps
 from fl_sparse.config import RunConfig, from_mapping
 from fl_sparse.data.client_rows import ClientRows
 from fl_sparse.federation import FeatureTable, HeldOut, TrainingTable
-from fl_sparse.array_ops import ArrayOps
 from server.launch import Launch
 from server.records import RoundRecord
 from server.simulation import simulate_table

@@ -14,8 +14,8 @@ STARTED = time.perf_counter()
 
 from client.app import app, train  # noqa: E402 - imports are what is timed first
 from experiments.recipes import find_recipe  # noqa: E402
-from fl_sparse.config import from_mapping  # noqa: E402
 from fl_sparse.array_ops import TorchOps  # noqa: E402
+from fl_sparse.config import from_mapping  # noqa: E402
 from server.launch import Launch  # noqa: E402
 from server.records import RoundRecord  # noqa: E402
 from server.simulation import simulate  # noqa: E402

@@ -15,9 +15,9 @@ import numpy as np
 from experiments.bench.child import peak_bytes, resident_bytes
 from experiments.bench.federation import Observed, class_names, job_config, run_job
 from experiments.bench.peers.job import Job
+from fl_sparse.array_ops import TorchOps
 from fl_sparse.data.partition import partition
 from fl_sparse.federation import FeatureTable, TrainingTable
-from fl_sparse.array_ops import TorchOps
 
 
 def main() -> None:

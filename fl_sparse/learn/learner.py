@@ -1,8 +1,8 @@
 """Training a client's job, or a whole cohort's: jobs in, what comes of them out.
 
 The device trains one job, the in-process grid all of a round: jobs of equal shapes are stacked and trained at once, as
-many as fit the memory set aside for that. How a stack is trained is a learner's business; two stand behind the protocol,
-the stacked MLP (`fl_sparse.learn.mlp_stack`) and a network under autograd (`fl_sparse.learn.network_stack`).
+many as fit the memory set aside for that. How a stack is trained is a learner's business. Two stand behind the
+protocol: the stacked MLP (`fl_sparse.learn.mlp_stack`), and a network under autograd (`fl_sparse.learn.network_stack`).
 
 Symbols: A jobs in a stack, τ steps, b rows of a batch, V views, n rows of a table, n_k rows of client k, F features.
 """

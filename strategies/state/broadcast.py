@@ -5,8 +5,8 @@ makes of what it decodes, Q(θ + e).
 
 The server keeps θ in float32. Its clients train from the base Q(θ + e), so that their updates are θ_k less the base,
 and the server adds these to θ: what encoding loses is never lost of the model, only of what clients see of it.
-With error feedback, e ← θ + e − Q(θ + e) goes into what the same part is sent in the next round; a part with other units
-or masks has no residual.
+With error feedback, e ← θ + e − Q(θ + e) goes into what the same part is sent in the next round. A part with other
+units or masks has no residual.
 
 References
 ----------

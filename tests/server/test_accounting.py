@@ -14,9 +14,9 @@ from safetensors.numpy import load_file
 
 from client.app import app
 from experiments.__main__ import main
+from fl_sparse.array_ops import ArrayOps
 from fl_sparse.config import RunConfig, to_mapping
 from fl_sparse.federation import training_table
-from fl_sparse.array_ops import ArrayOps
 from fl_sparse.shard.image_shard import stored_tensors
 from server.accounting import crossover_round
 from server.client_table import client_table, read_clients

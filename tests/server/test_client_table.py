@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fl_sparse.array_ops import ArrayOps
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
 from fl_sparse.features.statistics import FeatureStatistics
 from fl_sparse.federation import local_statistics
-from fl_sparse.array_ops import ArrayOps
 from fl_sparse.wire.exchange import ClientDescription
 from server.client_table import ClientTable, client_table, read_clients, write_clients
 from server.cohort import Cohort

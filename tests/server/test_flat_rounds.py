@@ -10,9 +10,9 @@ import pytest
 from flwr.app import ConfigRecord, Message
 
 from client.app import app, train
+from fl_sparse.array_ops import ArrayOps, TorchOps
 from fl_sparse.config import RunConfig, to_mapping
 from fl_sparse.features.statistics import Standardizer
-from fl_sparse.array_ops import ArrayOps, TorchOps
 from fl_sparse.learn.local_training import train_in_turn
 from fl_sparse.model.mlp import MLPSpec, init_parameters
 from fl_sparse.wire import LazyArray, array_record, parameters_of, read_order

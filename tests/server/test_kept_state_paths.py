@@ -10,8 +10,8 @@ from flwr.clientapp import ClientApp
 
 from client.app import app, client_app, train
 from experiments.compare.execute import _Silent
-from fl_sparse.config import RunConfig
 from fl_sparse.array_ops import ArrayOps, TorchOps
+from fl_sparse.config import RunConfig
 from server.checkpoint import Checkpoint, latest_checkpoint
 from server.launch import Launch
 from server.run_folder import RunFolder

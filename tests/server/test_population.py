@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.app import app, client_app, train
+from fl_sparse.array_ops import ArrayOps
 from fl_sparse.config import RunConfig, to_mapping
 from fl_sparse.data.client_rows import ClientRows
 from fl_sparse.errors import InputError
 from fl_sparse.features.statistics import FeatureStatistics, merge
 from fl_sparse.federation import TrainingTable, federation_statistics, local_statistics, remember_training_table
-from fl_sparse.array_ops import ArrayOps
 from fl_sparse.wire import content_of_description, wire_bytes
 from fl_sparse.wire.exchange import ClientDescription
 from server.cohort import Cohort

@@ -154,7 +154,7 @@ def _device_files(
     settings = folder / "settings.json"
     node = {"partition-id": 0, "shard": str(shard)}
     settings.write_text(json.dumps({"run-config": to_mapping(config), "node-config": node}), encoding="utf-8")
-    order = subnet_order(MLPSpec(width, widths, 10), 4, 1, expects_standardizer=False)
+    order, _ = subnet_order(MLPSpec(width, widths, 10), 4, 1, expects_standardizer=False)
     message = folder / "order.bin"
     message.write_bytes(recorddict_to_proto(content_of_order(order)).SerializeToString())
     return settings, message, folder / "reply.bin"

@@ -17,8 +17,18 @@ from experiments.bench.settings import Settings
 from experiments.bench.timing import interleaved, ratio
 from fl_sparse.features.statistics import Standardizer
 from fl_sparse.model.mlp import MLPSpec
-from fl_sparse.wire import content_of_order, content_of_reply, parameters_of, read_order, read_reply, wire_bytes
-from fl_sparse.wire.exchange import TrainOrder, TrainReply
+from fl_sparse.wire import (
+    Expected,
+    Standardizing,
+    TrainOrder,
+    TrainReply,
+    content_of_order,
+    content_of_reply,
+    parameters_of,
+    read_order,
+    read_reply,
+    wire_bytes,
+)
 
 CAVEATS = (
     "bytes are counted as Flower deflates a message's objects; the envelope, about 100 bytes, is left out",
@@ -37,29 +47,27 @@ def run(settings: Settings) -> SuiteResult:
     details: dict[str, Any] = {}
     for count in (4, 16):
         settings.told(f"messages at S = {count}")
-        order, reply = _exchange(spec, count)
+        order, expected = subnet_order(spec, count, 100, expects_standardizer=True)
+        values = order.job.part.parameters
+        reply = TrainReply(100, 0, values, 1000, 1.25)
         down, up = content_of_order(order), content_of_reply(reply)
-        own = sum(values.nbytes for values in order.parameters.values())
+        own = sum(array.nbytes for array in values.values())
         sent = wire_bytes(down) + wire_bytes(up)
-        first = wire_bytes(content_of_order(replace(order, standardizer=_standardizer(features)))) + wire_bytes(up)
+        told = replace(order, standardizing=Standardizing(True, _standardizer(features)))
+        first = wire_bytes(content_of_order(told)) + wire_bytes(up)
         measurements.append(Measurement(f"S = {count}: bytes down and up", "B", sent, first=first))
         measurements.append(Measurement(f"S = {count}: the subnet's own, twice", "B", 2 * own))
-        found, serialised = _times(order, reply, down, up, f"S = {count}", settings.quick)
+        found, serialised = _times((order, down), (reply, up, expected), f"S = {count}", settings.quick)
         measurements += found
         goal = "≤ 2" if count == 4 else ""
         for label, total in (("each round", sent), ("with the standardizer", first)):
             added = 100 * (total / (2 * own) - 1)
             comparisons.append(Comparison(f"S = {count}: added bytes, {label}", added, goal=goal, unit="%"))
         comparisons.append(serialised)
-        copied = _copied(order.parameters, down) + _copied(reply.parameters, up)
+        copied = _copied(values, down) + _copied(values, up)
         comparisons.append(Comparison(f"S = {count}: array bytes copied in-process", copied, goal="≤ 0", unit="B"))
         details[f"S = {count}"] = {"own": own, "down": wire_bytes(down), "up": wire_bytes(up), "first": first}
     return SuiteResult("wire", tuple(measurements), tuple(comparisons), CAVEATS, details)
-
-
-def _exchange(spec: MLPSpec, count: int) -> tuple[TrainOrder, TrainReply]:
-    order = subnet_order(spec, count, 100, expects_standardizer=True)
-    return order, TrainReply(100, 0, order.parameters, 1000, 1.25)
 
 
 def _standardizer(features: int) -> Standardizer:
@@ -67,13 +75,14 @@ def _standardizer(features: int) -> Standardizer:
 
 
 def _times(
-    order: TrainOrder, reply: TrainReply, down: RecordDict, up: RecordDict, label: str, quick: bool
+    asked: tuple[TrainOrder, RecordDict], answered: tuple[TrainReply, RecordDict, Expected], label: str, quick: bool
 ) -> tuple[list[Measurement], Comparison]:
-    shapes = {name: values.shape for name, values in order.parameters.items()}
+    """Time an order and a reply, each given beside the content that is written of it."""
+    (order, down), (reply, up, expected) = asked, answered
 
     def in_process() -> None:
         read_order(content_of_order(order))
-        read_reply(content_of_reply(reply), round_number=100, subnet=0, shapes=shapes)
+        read_reply(content_of_reply(reply), round_number=100, number=0, expected=expected)
 
     def through_bytes() -> None:
         for content in (content_of_order(order), content_of_reply(reply)):
@@ -84,7 +93,7 @@ def _times(
         "order written": lambda: content_of_order(order),
         "order read": lambda: read_order(down),
         "reply written": lambda: content_of_reply(reply),
-        "reply read and checked": lambda: read_reply(up, round_number=100, subnet=0, shapes=shapes),
+        "reply read and checked": lambda: read_reply(up, round_number=100, number=0, expected=expected),
         "bytes of both counted": lambda: (wire_bytes(down), wire_bytes(up)),
         "both in-process": in_process,
         "both to bytes and back": through_bytes,

@@ -1,4 +1,4 @@
-"""The stacked MLP as a learner: which jobs of a cohort are trained in one stack, and which weights of theirs by factors."""
+"""The stacked MLP as a learner: which jobs of a cohort are one stack, and which of their weights are factored."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class MLPLearner:
         if not names or not any(len(same) >= ENOUGH_ALIKE for same in _by_start(jobs, positions)):
             yield from (Stack(list(piece)) for piece in in_pieces(positions, copies))
             return
-        # Results leave in the jobs' order: a stretch of it at a time, whoever starts with what, so that few have to wait.
+        # Results leave in the jobs' order: go a stretch at a time, so that few have to wait.
         for stretch in in_pieces(positions, self._fitting(first, names, rows)):
             starts = _by_start(jobs, stretch)
             yield from (Stack(same, names) for same in starts if len(same) >= ENOUGH_ALIKE)

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_sparse.learn import ArrayOps, TorchOps
 from fl_sparse.array_ops import ALIGNMENT
+from fl_sparse.learn import ArrayOps, TorchOps
 from fl_sparse.part import Reassembly, SubnetAssignment, SubnetUpdate, reassemble
 from fl_sparse.part.factored import SUM_ROWS, FactoredSum, FactoredWeight
 

@@ -12,9 +12,9 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fl_sparse.array_ops import ArrayOps, TorchOps
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
-from fl_sparse.array_ops import ArrayOps, TorchOps
 from fl_sparse.learn.local_training import LocalData, train_locally
 from fl_sparse.part import SubnetAssignment, SubnetUpdate, extract
 from fl_sparse.wire import array_record, content_of_reply, read_order, wire_bytes
