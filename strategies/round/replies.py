@@ -15,7 +15,7 @@ Read = Callable[[RecordDict, int], Value]
 """Content and node → what it says; raises ValueError with the reason for refusal."""
 
 
-class Late(ValueError):
+class LateError(ValueError):
     """An answer after the deadline: it counts its bytes, and as no answer."""
 
 
@@ -67,7 +67,7 @@ def answers(
             if node in accepted:
                 raise ValueError("the node answered twice")
             value = read(message.content, node)
-        except Late:
+        except LateError:
             yield Answer(node, sent, late=True)
         except ValueError as error:
             yield Answer(node, sent, reason=str(error))

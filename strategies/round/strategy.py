@@ -42,7 +42,7 @@ from strategies.round.client_evaluation import ClientEvaluation
 from strategies.round.groups import AssignmentRule, Group, Observed, by_position
 from strategies.round.in_order import InOrder
 from strategies.round.orders import Handed, Letter, evaluation_order, job_workload, training_job
-from strategies.round.replies import Late, answers
+from strategies.round.replies import LateError, answers
 from strategies.round.report import RoundReport, name_some, node_name
 from strategies.round.sampling import Reachable, drops_out, sample
 from strategies.state.broadcast import BroadcastResiduals, rebased
@@ -291,7 +291,7 @@ class SubmodelStrategy(Strategy):
             if node in self._times:
                 self._times[node] = replace(self._times[node], bytes_up=self._bytes_of(content))
                 if self._is_late(node):
-                    raise Late
+                    raise LateError
             group = self._placed[node]
             expected, handed = self._expected[group.number], self._handed[group.number]
             reply = read_reply(content, round_number=server_round, number=group.number, expected=expected)
