@@ -181,6 +181,67 @@ class GradientDescent:
         return xp.multiply(scratch, self._rates[step], out=scratch)
 
 
+class Steps:
+    """The steps of a stack: a descent, and the parts that wait where they have no example in a step.
+
+    Parameters
+    ----------
+    ops
+        The arrays' kind.
+    optimizer
+        What a step does.
+    stepped
+        Name -> (A, ...), on the learner's device, stepped in place.
+    state
+        Where the optimisers stand, in NumPy; moments that it has no parameters of start at zero.
+    active
+        bool (τ, A): which parts have examples in a step. One that has none keeps its values and moments.
+    """
+
+    def __init__(
+        self,
+        ops: ArrayOps,
+        optimizer: OptimizerSpec,
+        stepped: Mapping[str, Any],
+        state: OptimizerState,
+        active: NDArray[np.bool_],
+    ) -> None:
+        self._ops, self._active, self._state = ops, active, state
+        self._waits: list[bool] = np.asarray(~active.all(axis=1)).tolist()
+        self._moments: dict[str, dict[str, Any]] = {}
+        self.descent: PlainDescent | GradientDescent
+        if is_plain(optimizer):
+            self.descent = PlainDescent(ops, optimizer, stepped)
+        else:
+            self._moments = {
+                moment: {name: ops.from_host(held[name]) if held else ops.zeros_like(stepped[name]) for name in stepped}
+                for moment, held in state.moments.items()
+            }
+            counts = state.steps + np.cumsum(active, axis=0)
+            self.descent = GradientDescent(ops, optimizer, stepped, self._moments, counts)
+        self._moving = [*stepped.values(), *(array for held in self._moments.values() for array in held.values())]
+        self._saved: list[tuple[Any, Any, Any]] = []
+
+    def begin(self, step: int) -> None:
+        """Save what parts without examples in the step hold."""
+        if self._waits[step]:
+            index = self._ops.from_host(np.flatnonzero(~self._active[step]))
+            self._saved = [(array, index, array[index]) for array in self._moving]
+
+    def finish(self, step: int) -> None:
+        """Step along the gradients that the descent was given, and put back what was saved."""
+        self.descent.finish(step)
+        for array, index, values in self._saved:
+            array[index] = values
+        self._saved = []
+
+    def return_moments(self) -> None:
+        """Write the moments back to the state's arrays."""
+        for moment, held in self._moments.items():
+            for name, host in self._state.moments[moment].items():
+                self._ops.copy_to_host(held[name], host)
+
+
 def _adam_factors(
     optimizer: OptimizerSpec, counts: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

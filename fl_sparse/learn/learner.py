@@ -9,6 +9,7 @@ Symbols: A jobs in a stack, τ steps, b rows of a batch, V views, n rows of a ta
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -78,6 +79,21 @@ class Learner(Protocol):
 
     def train(self, network: NetworkSpec, stack: StackInput) -> StackResult:
         """Train a stack; the same call gives the same bits, another stacking the same up to rounding."""
+
+
+def same_kind(jobs: Sequence[ClientJob]) -> list[list[int]]:
+    """Return the positions of jobs that can be one stack: the same task and shapes."""
+    alike: dict[Any, list[int]] = defaultdict(list)
+    # Jobs of one group share their parameters: their shapes are read once.
+    shapes: dict[int, Any] = {}
+    for position, client in enumerate(jobs):
+        job = client.job
+        if client.start not in shapes:
+            held = job.part.parameters
+            shapes[client.start] = tuple((name, values.shape) for name, values in sorted(held.items()))
+        kind = shapes[client.start], job.task, bool(job.part.prefixes), bool(job.state.moments)
+        alike[kind].append(position)
+    return list(alike.values())
 
 
 def train_in_turn(learner: Learner, jobs: Sequence[ClientJob], table: FeatureRows) -> Iterator[Trained]:

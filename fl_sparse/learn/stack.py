@@ -5,8 +5,8 @@ Symbols: A jobs in the stack.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,17 @@ class StackInput:
         """A."""
         return len(self.data.rows)
 
+    def part(self, some: slice, values: Mapping[str, NDArray[np.float32]]) -> StackInput:
+        """Return some of the stack's parts, with these values of all of them in the place of the parameters."""
+        return replace(
+            self,
+            parameters={name: array[some] for name, array in values.items()},
+            scales=[scale if np.ndim(scale) == 0 else scale[some] for scale in self.scales],
+            data=self.data.part(some),
+            ordered=None if self.ordered is None else self.ordered.part(some),
+            absent=None if self.absent is None else self.absent.part(some),
+        )
+
     def moments(self, trained: Mapping[str, NDArray[np.float32]], ops: ArrayOps) -> dict[str, dict[str, Any]]:
         """Return a copy of the state's moments, zero where it is fresh, and without parameters where none is kept."""
         moments: dict[str, dict[str, Any]] = {moment: {} for moment in moment_names(self.optimizer)}
@@ -120,29 +131,43 @@ class StackResult:
     optimizer_state: OptimizerState | None = field(default=None, repr=False)
 
 
-def part_size(part_bytes: int, optimizer: OptimizerSpec, ops: ArrayOps, factors: int = 0) -> int:
+TrainPiece = Callable[[StackInput, OptimizerState], NDArray[np.float64]]
+"""Some of a stack's parts and their optimisers, which are trained in place → each part's loss, float64 (A,)."""
+
+
+def train_in_pieces(
+    stack: StackInput, names: Sequence[str], size: int, ops: ArrayOps, train: TrainPiece
+) -> StackResult:
+    """Train a stack, so many parts at a time; ``names`` are those of its parameters that are trained."""
+    values = {name: ops.stack(given) for name, given in stack.parameters.items()}
+    moments = stack.moments({name: values[name] for name in names}, ops)
+    loss = np.zeros(stack.size)
+    for start in range(0, stack.size, size):
+        some = slice(start, min(start + size, stack.size))
+        state = OptimizerState(
+            stack.steps_taken[some],
+            {moment: {name: array[some] for name, array in held.items()} for moment, held in moments.items()},
+        )
+        loss[some] = train(stack.part(some, values), state)
+    after = OptimizerState(stack.steps_taken + stack.data.steps, moments) if stack.keep_state else None
+    return StackResult(values, loss, after)
+
+
+def part_bytes(stack: StackInput) -> int:
+    """Return the bytes of one part's own values."""
+    return sum(values[0].nbytes for values in stack.parameters.values())
+
+
+def part_size(held_bytes: int, optimizer: OptimizerSpec, ops: ArrayOps, factors: int = 0) -> int:
     """Return how many parts are trained at a time: so many that their weights, gradients, moments and factors fit.
 
     A function of shapes, optimiser and machine, not of what memory is free: how a cohort is divided decides the last
     bits of its results.
     """
-    trained_bytes = part_bytes * (2 + len(moment_names(optimizer))) + factors
-    return max(1, min(ops.stack_bytes // trained_bytes, HOST_BYTES // (part_bytes + factors)))
+    trained_bytes = held_bytes * (2 + len(moment_names(optimizer))) + factors
+    return max(1, min(ops.stack_bytes // trained_bytes, HOST_BYTES // (held_bytes + factors)))
 
 
 def in_pieces(positions: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     """Yield positions, so many at a time."""
     return (positions[start : start + size] for start in range(0, len(positions), size))
-
-
-class Waiting:
-    """What parts without examples in a step hold before it, to be put back after it."""
-
-    def __init__(self, ops: ArrayOps, moves: NDArray[np.bool_], arrays: Sequence[Any]) -> None:
-        index = ops.from_host(np.flatnonzero(~moves))
-        self._saved = [(array, index, array[index]) for array in arrays]
-
-    def restore(self) -> None:
-        """Put it back."""
-        for array, index, values in self._saved:
-            array[index] = values

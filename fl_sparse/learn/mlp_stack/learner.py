@@ -6,10 +6,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from fl_sparse.array_ops import ArrayOps
-from fl_sparse.learn.learner import ClientJob
+from fl_sparse.learn.learner import ClientJob, same_kind
 from fl_sparse.learn.mlp_stack.stack import factor_bytes, train_stack
 from fl_sparse.learn.stack import Stack, StackInput, StackResult, in_pieces, part_size
 from fl_sparse.learn.task import TrainingJob
@@ -73,21 +72,6 @@ def mlp_of(job: TrainingJob) -> MLPSpec:
     """Read an MLP's sizes off a job's parameters."""
     task = job.task
     return MLPSpec.of_parameters(job.part.parameters, activation=task.activation, normalization=task.normalization)
-
-
-def same_kind(jobs: Sequence[ClientJob]) -> list[list[int]]:
-    """Return the positions of jobs that can be one stack: the same task and shapes."""
-    alike: dict[Any, list[int]] = defaultdict(list)
-    # Jobs of one group share their parameters: their shapes are read once.
-    shapes: dict[int, Any] = {}
-    for position, client in enumerate(jobs):
-        job = client.job
-        if client.start not in shapes:
-            held = job.part.parameters
-            shapes[client.start] = tuple((name, values.shape) for name, values in sorted(held.items()))
-        kind = shapes[client.start], job.task, bool(job.part.prefixes), bool(job.state.moments)
-        alike[kind].append(position)
-    return list(alike.values())
 
 
 def _by_start(jobs: Sequence[ClientJob], positions: Sequence[int]) -> list[list[int]]:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from fl_sparse.array_ops import ArrayOps
 from fl_sparse.learn.absent_classes import LogitMask
 from fl_sparse.learn.cross_entropy import CrossEntropy
-from fl_sparse.learn.descent import GradientDescent, OptimizerState, PlainDescent, is_plain
+from fl_sparse.learn.descent import OptimizerState, Steps
 from fl_sparse.learn.mlp_stack.factored_layer import FactoredLayer
 from fl_sparse.learn.mlp_stack.network import StackedMLP
 from fl_sparse.learn.ordered_dropout import SelfDistillation
-from fl_sparse.learn.stack import StackInput, StackResult, Waiting, part_size
+from fl_sparse.learn.stack import StackInput, StackResult, part_bytes, part_size, train_in_pieces
 from fl_sparse.learn.stacked_data import BatchReader, StackedData
 from fl_sparse.model.mlp import MLPSpec
 from fl_sparse.part.factored import FactoredWeight
@@ -50,36 +50,17 @@ def train_stack(spec: MLPSpec, stack: StackInput, ops: ArrayOps) -> StackResult:
     model = spec.model
     if not all(model[name].trained for name in stack.shared):
         raise ValueError("the skip term is not trained; expected it among the parameters")
-    values = {name: ops.stack(given) for name, given in stack.parameters.items()}
-    stepped = [name for name in values if model[name].trained]
-    moments = stack.moments({name: values[name] for name in stepped}, ops)
-    loss = np.zeros(stack.size)
     rows = stack.data.rows.shape[1] * stack.data.rows.shape[2]
-    size = part_size(
-        sum(array[0].nbytes for array in values.values()),
-        stack.optimizer,
-        ops,
-        factor_bytes(stack.shared.values(), rows),
-    )
+    size = part_size(part_bytes(stack), stack.optimizer, ops, factor_bytes(stack.shared.values(), rows))
     factored: dict[str, list[FactoredWeight]] = {name: [] for name in stack.shared}
-    for start in range(0, stack.size, size):
-        some = slice(start, min(start + size, stack.size))
-        piece = replace(
-            stack,
-            parameters={name: array[some] for name, array in values.items()},
-            scales=[scale if np.ndim(scale) == 0 else scale[some] for scale in stack.scales],
-            data=stack.data.part(some),
-            ordered=None if stack.ordered is None else stack.ordered.part(some),
-            absent=None if stack.absent is None else stack.absent.part(some),
-        )
-        state = OptimizerState(
-            stack.steps_taken[some],
-            {moment: {name: array[some] for name, array in held.items()} for moment, held in moments.items()},
-        )
+    names = [name for name in stack.parameters if model[name].trained]
+
+    def train(piece: StackInput, state: OptimizerState) -> NDArray[np.float64]:
         with ops.forward_only():
-            loss[some] = _train_piece(spec, piece, state, stepped, factored, ops)
-    after = OptimizerState(stack.steps_taken + stack.data.steps, moments) if stack.keep_state else None
-    return StackResult(values | factored, loss, after)
+            return _train_piece(spec, piece, state, names, factored, ops)
+
+    result = train_in_pieces(stack, names, size, ops, train)
+    return replace(result, parameters={**result.parameters, **factored})
 
 
 def factor_bytes(shared: Iterable[NDArray[np.float32]], rows: int) -> int:
@@ -101,19 +82,7 @@ def _train_piece(
     optimizer, data = piece.optimizer, StackedData.of(piece.data)
     ordered = piece.ordered
     active: NDArray[np.bool_] = np.asarray(data.valid.any(axis=2))
-    descent: PlainDescent | GradientDescent
-    moving = list(stepped.values())
-    returned = [(arrays[name], piece.parameters[name]) for name in stepped]
-    if is_plain(optimizer):
-        descent = PlainDescent(ops, optimizer, stepped)
-    else:
-        held = {
-            moment: {name: ops.from_host(kept[name]) if kept else ops.zeros_like(stepped[name]) for name in stepped}
-            for moment, kept in state.moments.items()
-        }
-        moving += [values for moment in held.values() for values in moment.values()]
-        returned += [(held[moment][name], kept[name]) for moment, kept in state.moments.items() for name in kept]
-        descent = GradientDescent(ops, optimizer, stepped, held, state.steps + np.cumsum(active, axis=0))
+    steps = Steps(ops, optimizer, stepped, state, active)
     masks = [] if ordered is None else ordered.masks(ops, spec.hidden_widths)
     whole_rows = 0
     objective_kind: type[CrossEntropy | SelfDistillation] = CrossEntropy
@@ -131,22 +100,20 @@ def _train_piece(
         reader.read_all(first.inputs)
         first.multiply_ahead()
         read = first.input
-    waiting: list[bool] = np.asarray(~active.all(axis=1)).tolist()
-    for step, some_wait in enumerate(waiting):
-        still = Waiting(ops, active[step], moving) if some_wait else None
+    for step in range(len(active)):
+        steps.begin(step)
         logits = network.forward(read(step), [layer[step] for layer in masks] or None, whole_rows)
         if mask is None:
             gradient = objective.gradient(logits, step)
         else:
             gradient = mask.still(objective.gradient(mask.cover(logits), step))
-        network.backward(gradient, descent)
-        descent.finish(step)
-        if still is not None:
-            still.restore()
-    for array, host in returned:
-        ops.copy_to_host(array, host)
+        network.backward(gradient, steps.descent)
+        steps.finish(step)
+    for name, array in stepped.items():
+        ops.copy_to_host(array, piece.parameters[name])
+    steps.return_moments()
     for name, layer in layers.items():
         factored[name].extend(layer.trained())
     losses = ops.to_host(objective.losses()).astype(np.float64)
-    means: NDArray[np.float64] = (losses * active).sum(axis=0) / np.maximum(active.sum(axis=0), 1)
+    means: NDArray[np.float64] = np.where(active, losses, 0).sum(axis=0) / np.maximum(active.sum(axis=0), 1)
     return means

@@ -1,0 +1,130 @@
+"""Local training under autograd: τ steps of a stack of equal-shaped networks, and one pass backward a step for all.
+
+Symbols: A parts in the stack, τ steps, b rows of a batch, C classes.
+
+The loss is the sum of the parts' losses, so that each part's gradient is that of its own. What comes after the logits
+(`fl_sparse.learn.cross_entropy`, `absent_classes`, `ordered_dropout`) writes their gradient out and is the stacked
+MLP's too; autograd takes it from the logits to the parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fl_sparse.array_ops import TorchOps
+from fl_sparse.learn.absent_classes import LogitMask
+from fl_sparse.learn.cross_entropy import CrossEntropy
+from fl_sparse.learn.descent import OptimizerState, Steps, is_plain
+from fl_sparse.learn.network_stack.network import StackedNetwork
+from fl_sparse.learn.optimizers import OptimizerSpec
+from fl_sparse.learn.ordered_dropout import SelfDistillation
+from fl_sparse.learn.stack import StackInput, StackResult, part_bytes, part_size, train_in_pieces
+from fl_sparse.learn.stacked_data import BatchReader, StackedData
+from fl_sparse.model.network import NetworkSpec
+
+
+def train_network(network: StackedNetwork, spec: NetworkSpec, stack: StackInput, ops: TorchOps) -> StackResult:
+    """Train a stack of networks.
+
+    Parameters
+    ----------
+    network
+        What gives the pass forward.
+    spec
+        One network's sizes.
+    stack
+        What they are trained on; it shares no weights.
+    ops
+        The device.
+
+    Returns
+    -------
+    StackResult
+        In NumPy arrays. The same call with the same number of threads gives the same bits. Another stacking of the same
+        parts differs by the rounding of the matrix products.
+
+    Raises
+    ------
+    ValueError
+        If weights are to be trained by their factors.
+    """
+    if stack.shared:
+        raise ValueError("a network under autograd has no factored weights; expected all among the parameters")
+    model = spec.model
+    names = [name for name in stack.parameters if model[name].trained]
+
+    def train(piece: StackInput, state: OptimizerState) -> NDArray[np.float64]:
+        with torch.no_grad():
+            return _train_piece(network, spec, piece, state, names, ops)
+
+    return train_in_pieces(stack, names, fitting(part_bytes(stack), stack.optimizer, ops), ops, train)
+
+
+def fitting(held_bytes: int, optimizer: OptimizerSpec, ops: TorchOps) -> int:
+    """Return how many parts of so many bytes are trained at a time.
+
+    Autograd's gradients are there until the descent has copied them, so that they count twice unless it steps along
+    them at once. What the pass forward keeps for the pass backward is not counted.
+    """
+    return part_size(held_bytes, optimizer, ops, 0 if is_plain(optimizer) else held_bytes)
+
+
+def _train_piece(
+    network: StackedNetwork,
+    spec: NetworkSpec,
+    piece: StackInput,
+    state: OptimizerState,
+    names: Sequence[str],
+    ops: TorchOps,
+) -> NDArray[np.float64]:
+    """Train a stack in place; return each part's loss, float64 (A,)."""
+    arrays = {name: ops.from_host(values) for name, values in piece.parameters.items()}
+    stepped = {name: arrays[name] for name in names}
+    # A leaf shares its array's memory: a step changes the array, and the next pass forward sees it.
+    leaves = {name: array.detach().requires_grad_() for name, array in stepped.items()}
+    data, ordered = StackedData.of(piece.data), piece.ordered
+    active: NDArray[np.bool_] = np.asarray(data.valid.any(axis=2))
+    steps = Steps(ops, piece.optimizer, stepped, state, active)
+    masks = [] if ordered is None else ordered.masks(ops, spec.shared_axes.values())
+    whole_rows = 0
+    objective_kind: type[CrossEntropy | SelfDistillation] = CrossEntropy
+    if ordered is not None and ordered.self_distillation:
+        whole_rows, objective_kind, data = data.valid.shape[2], SelfDistillation, data.twice()
+    objective = objective_kind(ops, data.labels, data.valid, spec.num_classes)
+    mask = None if piece.absent is None else LogitMask(ops, piece.absent)
+    scales = [_factor(scale, ops) for scale in piece.scales]
+    reader = BatchReader(ops, data)
+    for step in range(len(active)):
+        steps.begin(step)
+        x, present = reader.read(step), [layer[step] for layer in masks] or None
+        with torch.enable_grad():
+            logits = network.forward(spec, arrays | leaves, x, scales, present, whole_rows)
+        # The objective overwrites what it is given, and the pass backward may need the logits themselves.
+        outputs = logits.detach().clone(memory_format=torch.contiguous_format)
+        if mask is None:
+            gradient = objective.gradient(outputs, step)
+        else:
+            gradient = mask.still(objective.gradient(mask.cover(outputs), step))
+        for name, values in zip(leaves, torch.autograd.grad(logits, list(leaves.values()), gradient), strict=True):
+            steps.descent.gradient(name, values)
+        steps.finish(step)
+    for name, array in stepped.items():
+        ops.copy_to_host(array, piece.parameters[name])
+    steps.return_moments()
+    losses = ops.to_host(objective.losses()).astype(np.float64)
+    # Without an example of any class, what a part's loss would be is not a number.
+    means: NDArray[np.float64] = np.where(active, losses, 0).sum(axis=0) / np.maximum(active.sum(axis=0), 1)
+    return means
+
+
+def _factor(scale: Any, ops: TorchOps) -> Any:
+    """Return a layer's factor: a number if it is the same for all parts, else a tensor (A,)."""
+    values = np.asarray(scale, dtype=np.float32)
+    if (values == values.flat[0]).all():
+        return float(values.flat[0])
+    return ops.from_host(values)
