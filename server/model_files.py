@@ -1,41 +1,44 @@
-"""A run's final weights, one file a model, whose bytes are a function of the model alone."""
+"""A run's final models, each in a file that needs nothing else to be used."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
-
 from fl_sparse.config import RunConfig
-from fl_sparse.learn.task import Parameters
+from fl_sparse.encoder.load import parse_normalization
+from fl_sparse.encoder.spec import encoder_spec
+from fl_sparse.errors import InputError
+from fl_sparse.model.mlp import MLPSpec
 from fl_sparse.model.own_models import separated
-from fl_sparse.tensor_file import write_tensors
+from fl_sparse.model.trained import EncoderUse, TrainedModel, write_model
 from server.checkpoint import Checkpoint
 from server.run_folder import RunFolder
 
 
-def write_models(folder: RunFolder, config: RunConfig, state: Checkpoint) -> None:
+def write_models(folder: RunFolder, config: RunConfig, network: MLPSpec, state: Checkpoint) -> None:
     """Write the global model, or, where clients have kept their own, each of theirs."""
-    models = separated(state.parameters)
-    if not models:
-        _write(folder.model_file, state.parameters, config, state)
-    for client, parameters in models.items():
-        path = folder.client_model_file(client)
+    encoder = encoder_use(config)
+    models = {folder.client_model_file(client): own for client, own in separated(state.parameters).items()}
+    for path, parameters in (models or {folder.model_file: state.parameters}).items():
         path.parent.mkdir(exist_ok=True)
-        _write(path, parameters, config, state)
+        model = TrainedModel(encoder, network, parameters, state.classes, state.round, state.standardizer)
+        write_model(path, model)
 
 
-def _write(path: Path, parameters: Parameters, config: RunConfig, state: Checkpoint) -> None:
-    tensors = {name: np.ascontiguousarray(values) for name, values in parameters.items()}
-    if state.standardizer is not None:
-        tensors["standardizer.mean"] = state.standardizer.mean
-        tensors["standardizer.inverse_std"] = state.standardizer.inverse_std
-    metadata = {
-        "classes": "\n".join(state.classes),
-        "activation": config.activation,
-        "normalization": config.normalization,
-        "encoder": config.encoder,
-        "pooling": config.pooling,
-        "round": str(state.round),
-    }
-    write_tensors(path, tensors, metadata)
+def encoder_use(config: RunConfig) -> EncoderUse:
+    """Return what is known of a run's encoder; a server that never saw an image may not have it."""
+    named = EncoderUse(config.encoder, config.pooling, precision=config.precision)
+    try:
+        spec = encoder_spec(config.encoder)
+        mean, std = parse_normalization(config.encoder_normalization, spec)
+    except InputError:
+        return named
+    return EncoderUse(
+        config.encoder,
+        config.pooling,
+        spec.digest,
+        spec.image_size,
+        spec.patch_size,
+        spec.width,
+        mean,
+        std,
+        precision=config.precision,
+    )

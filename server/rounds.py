@@ -171,7 +171,7 @@ def run_rounds(
     # Pictures wait for the end: the first round should not wait for them.
     if tables is not None and clients.labels is not None:
         draw_partition(tables.split.labels, tables.split.parts, clients.classes, folder.split_file)
-    return _finish(folder, config, state, clients, records)
+    return _finish(folder, config, spec, state, clients, records)
 
 
 def check_run(
@@ -267,9 +267,14 @@ def _first_round(
 
 
 def _finish(
-    folder: RunFolder, config: RunConfig, state: Checkpoint, clients: ClientTable, records: list[RoundRecord]
+    folder: RunFolder,
+    config: RunConfig,
+    network: MLPSpec,
+    state: Checkpoint,
+    clients: ClientTable,
+    records: list[RoundRecord],
 ) -> dict[str, Any]:
-    write_models(folder, config, state)
+    write_models(folder, config, network, state)
     draw_accuracy(records, folder.picture_file, title=folder.path.name)
     summary = summarize(records) | cost_entries(records, clients, state.parameters) | summary_entries(state.by_client)
     write_summary(folder, summary)
