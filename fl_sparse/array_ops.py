@@ -97,7 +97,7 @@ class ArrayOps:
         np.matmul(a, b, out=out)
 
     def product_scratch(self, parameters: Mapping[str, Any]) -> Any:
-        """Return what `add_matmul` needs besides its operands: here, room for the largest matrix of one subnet."""
+        """Return what `add_matmul` needs besides its operands: here, room for the largest matrix of one part."""
         return self.empty((max(math.prod(values.shape[1:]) for values in parameters.values()),))
 
     def add_matmul(self, target: Any, a: Any, b: Any, factor: float, scratch: Any) -> None:

@@ -65,8 +65,8 @@ class Cohort:
         return map(self._reply, addressed, train_in_turn(self._learner, jobs, rows))
 
     def _reply(self, to: Addressed, trained: Trained) -> TrainReply:
-        kept = self.residuals.pop(to.client, None)
-        reply, residual = reply_to(to.order, trained, kept)
+        before = self.residuals.pop(to.client, None)
+        reply, residual = reply_to(to.order, trained, before)
         if residual is not None:
             self.residuals[to.client] = residual
         return reply

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fl_sparse.config import RunConfig
 from fl_sparse.encoder.load import parse_normalization
 from fl_sparse.encoder.spec import encoder_spec
 from fl_sparse.errors import InputError
+from fl_sparse.learn.task import Parameters
 from fl_sparse.model.mlp import MLPSpec
 from fl_sparse.model.own_models import separated
 from fl_sparse.model.trained import EncoderUse, TrainedModel, write_model
@@ -16,8 +19,9 @@ from server.run_folder import RunFolder
 def write_models(folder: RunFolder, config: RunConfig, network: MLPSpec, state: Checkpoint) -> None:
     """Write the global model, or, where clients have kept their own, each of theirs."""
     encoder = encoder_use(config)
-    models = {folder.client_model_file(client): own for client, own in separated(state.parameters).items()}
-    for path, parameters in (models or {folder.model_file: state.parameters}).items():
+    own = separated(state.parameters).items()
+    models: list[tuple[Path, Parameters]] = [(folder.client_model_file(client), values) for client, values in own]
+    for path, parameters in models or [(folder.model_file, state.parameters)]:
         path.parent.mkdir(exist_ok=True)
         model = TrainedModel(encoder, network, parameters, state.classes, state.round, state.standardizer)
         write_model(path, model)

@@ -60,7 +60,7 @@ class Residual:
 
 
 def encode_update(
-    received: Parameters, trained: Mapping[str, Any], encoding: UpdateEncoding, kept: Residual | None
+    received: Parameters, trained: Mapping[str, Any], encoding: UpdateEncoding, before: Residual | None
 ) -> tuple[Mapping[str, Any], Parameters | None]:
     """Return the arrays that travel, and the residual to keep until the next update.
 
@@ -72,7 +72,7 @@ def encode_update(
         θ_k.
     encoding
         The format, and which round's residual applies.
-    kept
+    before
         The client's residual, if it has one; it counts as zero unless it is of the round that the encoding names.
 
     Returns
@@ -84,13 +84,13 @@ def encode_update(
     """
     if encoding.format == "float32":
         return trained, None
-    applies = encoding.error_feedback and kept is not None and kept.round == encoding.residual_round
+    applies = encoding.error_feedback and before is not None and before.round == encoding.residual_round
     update: dict[str, NDArray[np.float32]] = {}
     with np.errstate(over="ignore", invalid="ignore"):  # the server refuses what is not finite
         for name, values in trained.items():
             update[name] = values - received[name]
-            if applies and kept is not None:
-                update[name] += kept.values[name]
+            if applies and before is not None:
+                update[name] += before.values[name]
     arrays, lost = encode_and_lose(update, encoding.format)
     return arrays, lost if encoding.error_feedback else None
 

@@ -1,6 +1,6 @@
 """The loss over the classes that a client holds: what happens to the logits of those of which it has no example.
 
-Symbols: A subnets in the stack, b rows of a batch, C classes, z logits.
+Symbols: A parts in the stack, b rows of a batch, C classes, z logits.
 
 ============  ======================================================================================================
 ``trained``   all logits take part: the absent classes' are pushed down on every example, and nothing pulls them up
@@ -35,7 +35,7 @@ FILL = {"masked": -np.inf, "zeroed": 0.0}
 
 @dataclass(frozen=True)
 class AbsentClasses:
-    """Which classes each subnet's client holds.
+    """Which classes each part's client holds.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class AbsentClasses:
     rule: str
 
     def part(self, some: slice) -> AbsentClasses:
-        """Return that of some of the stack's subnets."""
+        """Return that of some of the stack's parts."""
         return AbsentClasses(self.present[some], self.rule)
 
 

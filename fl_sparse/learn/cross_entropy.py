@@ -1,6 +1,6 @@
 """Cross-entropy of a stack of batches, with the gradient of the logits.
 
-Symbols: A subnets in the stack, τ steps, b rows of a batch, C classes.
+Symbols: A parts in the stack, τ steps, b rows of a batch, C classes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fl_sparse.errors import InputError
 
 
 class CrossEntropy:
-    """The mean cross-entropy over the examples of each subnet's batch; padding counts for nothing.
+    """The mean cross-entropy over the examples of each part's batch; padding counts for nothing.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Optimiser steps on a stack of subnets, in place.
+"""Optimiser steps on a stack of parts, in place.
 
-Symbols: A subnets in the stack, θ parameters, g gradient, γ learning rate, τ steps of this call.
+Symbols: A parts in the stack, θ parameters, g gradient, γ learning rate, τ steps of this call.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fl_sparse.learn.optimizers import OptimizerSpec
 
 @dataclass(frozen=True)
 class OptimizerState:
-    """What an optimiser carries from one call to the next, for a stack of A subnets, as NumPy arrays.
+    """What an optimiser carries from one call to the next, for a stack of A parts, as NumPy arrays.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class GradientDescent:
     moments
         Moment -> name -> (A, ...), updated in place.
     counts
-        int64 (τ, A): how many steps each subnet has taken with each step of this call.
+        int64 (τ, A): how many steps each part has taken with each step of this call.
     """
 
     def __init__(

@@ -136,14 +136,14 @@ def _train(learner: Learner, jobs: Sequence[ClientJob], factored: Sequence[str],
             shared=shared,
         ),
     )
-    kept = {} if result.optimizer_state is None else result.optimizer_state.moments
+    moments = {} if result.optimizer_state is None else result.optimizer_state.moments
     return [
         Trained(
             parameters={name: result.parameters[name][position] for name in own[0]},
             num_examples=len(job.rows),
             loss=float(result.loss[position]),
             moments={
-                moment: {name: values[position] for name, values in held.items()} for moment, held in kept.items()
+                moment: {name: values[position] for name, values in held.items()} for moment, held in moments.items()
             },
             classes=None if classes is None else tuple(classes[position].tolist()),
         )

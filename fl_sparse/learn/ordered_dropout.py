@@ -1,6 +1,6 @@
 """Ordered dropout: each step trains a prefix of every hidden layer's units.
 
-Symbols: A subnets in the stack, τ steps, L hidden layers, b rows of a batch, H_l units of hidden layer l, C classes.
+Symbols: A parts in the stack, τ steps, L hidden layers, b rows of a batch, H_l units of hidden layer l, C classes.
 
 References
 ----------
@@ -30,15 +30,15 @@ class OrderedDropout:
         int64 (A, τ, L): how many of each hidden layer's units, the first ones. The gradients of the other units'
         parameters are zero. Not with LayerNorm, which would count them.
     self_distillation
-        Whether a step sees its batch twice: the whole subnet learns from the labels, and the prefix from the whole
-        subnet's probabilities, which count as constants: the loss is CE(whole, y) + KL(whole ‖ prefix), temperature 1.
+        Whether a step sees its batch twice: the whole part learns from the labels, and the prefix from the whole
+        part's probabilities, which count as constants: the loss is CE(whole, y) + KL(whole ‖ prefix), temperature 1.
     """
 
     widths: NDArray[np.int64] = field(repr=False)
     self_distillation: bool = False
 
     def part(self, some: slice) -> OrderedDropout:
-        """Return that of some of the stack's subnets."""
+        """Return that of some of the stack's parts."""
         return OrderedDropout(self.widths[some], self.self_distillation)
 
     def masks(self, ops: ArrayOps, sizes: Iterable[int]) -> list[Any]:
@@ -90,7 +90,7 @@ class SelfDistillation:
         return self._gradient
 
     def losses(self) -> Any:
-        """Return the whole subnet's cross-entropies noted, (τ, A)."""
+        """Return the whole part's cross-entropies noted, (τ, A)."""
         return self._whole.losses()
 
     def _softmax(self, logits: Any, out: Any) -> None:

@@ -1,6 +1,6 @@
 """The batches of a stack of clients: which rows each step reads, and their features.
 
-Symbols: A subnets in the stack, τ steps, b rows of a batch, n rows of a table, F features.
+Symbols: A parts in the stack, τ steps, b rows of a batch, n rows of a table, F features.
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ class StackedData:
         flat = rows.reshape(stack, -1)
         held = np.maximum(np.take_along_axis(flat, (flat >= 0).argmax(axis=1)[:, None], axis=1), 0)[:, :, None]
         rows = np.where(given, rows, held)
-        subnet = np.arange(stack)[:, None, None]
-        examples = labels[rows] if labels.ndim == 1 else labels[subnet, rows]
+        part = np.arange(stack)[:, None, None]
+        examples = labels[rows] if labels.ndim == 1 else labels[part, rows]
         if features.ndim == 3:
-            rows = rows + subnet * features.shape[1]
+            rows = rows + part * features.shape[1]
             features = features.reshape(-1, features.shape[2])
         rows, examples, valid = (np.ascontiguousarray(array.swapaxes(0, 1)) for array in (rows, examples, given))
         return cls(features, rows, examples, valid, standardizer)

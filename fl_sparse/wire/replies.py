@@ -81,12 +81,12 @@ class Expected:
         return axis_sizes(self.model)[CLASS_AXIS]
 
 
-def reply_to(order: TrainOrder, trained: Trained, kept: Residual | None) -> tuple[TrainReply, Residual | None]:
+def reply_to(order: TrainOrder, trained: Trained, before: Residual | None) -> tuple[TrainReply, Residual | None]:
     """Return a client's reply, encoded as the order asks, and the residual to keep until the next.
 
-    ``kept`` is the client's residual, if it has one.
+    ``before`` is the client's residual, if it has one.
     """
-    arrays, lost = encode_update(order.job.part.parameters, trained.parameters, order.update, kept)
+    arrays, lost = encode_update(order.job.part.parameters, trained.parameters, order.update, before)
     reply = TrainReply(
         order.round, order.number, arrays, trained.num_examples, trained.loss, trained.moments, trained.classes
     )
@@ -141,15 +141,15 @@ def read_reply(
     if isinstance(loss, list) or not math.isfinite(loss):
         raise ValueError(f"loss = {loss}; expected a finite number")
     classes = held_classes(metrics, expected.num_classes) if expected.says_classes else None
-    trained, kept = split_moments(_checked(arrays, expected.layout))
+    trained, moments = split_moments(_checked(arrays, expected.layout))
     parameters = CODECS[expected.format].decode(trained)
-    for name, values in with_moments(parameters, kept).items():
+    for name, values in with_moments(parameters, moments).items():
         if not finite(values):
             raise ValueError(f"{name} holds values that are not finite")
-    for name, values in kept.get("second", {}).items():
+    for name, values in moments.get("second", {}).items():
         if (values < 0).any():
             raise ValueError(f"the second moment of {name} holds negative values")
-    return TrainReply(round_number, number, parameters, int(examples), float(loss), kept, classes)
+    return TrainReply(round_number, number, parameters, int(examples), float(loss), moments, classes)
 
 
 def _checked(record: ArrayRecord, expected: Layout) -> dict[str, Any]:

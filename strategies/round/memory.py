@@ -81,16 +81,16 @@ def check_round_memory(
 
 def round_bytes(config: RunConfig, groups: Sequence[Group], model: Model, *, population: int, streamed: bool) -> int:
     """Return a bound on the bytes that a round takes, given its groups and the number of all clients."""
-    whole, kept = WHOLE.nbytes(model), 1 + len(kept_moments(config))
+    whole, copies = WHOLE.nbytes(model), 1 + len(kept_moments(config))
     sizes = [group.placement.part.nbytes(model) for group in groups]
     updates = sum(size * len(group.positions) for size, group in zip(sizes, groups, strict=True))
-    server = (STORED_COPIES + SUM_COPIES) * kept * whole
+    server = (STORED_COPIES + SUM_COPIES) * copies * whole
     server += STORED_COPIES * len(ServerOptimizer.from_config(config).moments) * whole
     # Each group's part and moments are cut out once. Replies are trained, and wait to be added up, in stacks.
     one = (2 + len(moment_names(optimizer_of(config)))) * max(sizes, default=0)
-    stacks = max(one, min(kept * updates, 2 * kept * PENDING_BYTES))
-    waiting = residual_bytes(config, updates, groups, population) if streamed else kept * updates
-    return server + kept * sum(sizes) + stacks + waiting
+    stacks = max(one, min(copies * updates, 2 * copies * PENDING_BYTES))
+    waiting = residual_bytes(config, updates, groups, population) if streamed else copies * updates
+    return server + copies * sum(sizes) + stacks + waiting
 
 
 def residual_bytes(config: RunConfig, updates: int, groups: Sequence[Group], population: int) -> int:

@@ -1,6 +1,6 @@
-"""A layer whose weights all subnets of a stack received alike, trained by SGD without a copy of them.
+"""A layer whose weights all parts of a stack received alike, trained by SGD without a copy of them.
 
-Symbols: A subnets, τ steps, b rows of a batch, W_0 (H', H) the weights received, h_s (b, H) the input of a subnet's
+Symbols: A parts, τ steps, b rows of a batch, W_0 (H', H) the weights received, h_s (b, H) the input of a part's
 layer and δ_s (b, H') the gradient of its output in step s, c coefficients, γ learning rate, β momentum, μ the proximal
 factor.
 
@@ -10,7 +10,7 @@ the steps before left behind:
     W_t = W_0 + Σ_{s<t} c_ts δ_sᵀ h_s
     h_t W_tᵀ = h_t W_0ᵀ + Σ_{s<t} c_ts (h_t h_sᵀ) δ_s        δ_t W_t = δ_t W_0 + Σ_{s<t} c_ts (δ_t δ_sᵀ) h_s
 
-The products with W_0 are one matrix product for the whole stack, and no subnet's own weights are written or read. With
+The products with W_0 are one matrix product for the whole stack, and no part's own weights are written or read. With
 coefficients v of the velocity, all zero at first, step t takes v_s to β v_s + μ c_s, plus one for s = t, and then c_s
 to c_s − γ v_s. Without momentum and proximal term all c are −γ.
 """
@@ -28,7 +28,7 @@ from fl_sparse.part.factored import FactoredWeight
 
 
 class FactoredLayer:
-    """W_t of every subnet in a stack, by its factors.
+    """W_t of every part in a stack, by its factors.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class FactoredLayer:
     optimizer
         SGD.
     active
-        bool (τ, A): which subnets have examples in a step. Of those that have none, δ has to be zero.
+        bool (τ, A): which parts have examples in a step. Of those that have none, δ has to be zero.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class FactoredLayer:
         self._step += 1
 
     def trained(self) -> list[FactoredWeight]:
-        """Return the weights of each subnet after all steps; to be called once."""
+        """Return the weights of each part after all steps; to be called once."""
         factor = -self._rate if self._coefficients is None else self._coefficients[-1].swapaxes(1, 2)
         self._ops.xp.multiply(self._gradients, factor, out=self._gradients)
         norms = (self._ops.norms(factors).astype(np.float64) for factors in (self._gradients, self.inputs))

@@ -1,6 +1,6 @@
 """The pieces of a hidden layer that are not a matrix product: activations and LayerNorm, forward and backward.
 
-Symbols: A subnets in the stack, b rows of a batch, H units of the layer. Everything works in place on (A, b, H)
+Symbols: A parts in the stack, b rows of a batch, H units of the layer. Everything works in place on (A, b, H)
 buffers.
 """
 

@@ -18,7 +18,7 @@ from fl_sparse.model.parameters import Model
 
 ENOUGH_ALIKE = 8
 """Clients with the same start from which on a stack of their own costs less than copies of their weights (measured for
-rounds of subnets of 768-250-250-10 on two cores: 0.9 times as fast with 4, 1.1 with 8, 1.4 with 16)."""
+rounds of parts of 768-250-250-10 on two cores: 0.9 times as fast with 4, 1.1 with 8, 1.4 with 16)."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""The MLP's pass forward and backward over a stack of equal-shaped subnets, in buffers allocated once.
+"""The MLP's pass forward and backward over a stack of equal-shaped parts, in buffers allocated once.
 
-Symbols: A subnets in the stack, b rows of a batch, F input features, H_l units of hidden layer l, C classes.
+Symbols: A parts in the stack, b rows of a batch, F input features, H_l units of hidden layer l, C classes.
 
-Every array has A as its first axis, and a layer of all subnets is one batched matrix product. A layer's factor c is
+Every array has A as its first axis, and a layer of all parts is one batched matrix product. A layer's factor c is
 folded into its input: c · W h = W (c h), so that weights, their gradients and the gradient of h need no pass of their
 own.
 """
