@@ -19,7 +19,8 @@ from fl_sparse.federation import local_statistics
 from fl_sparse.learn.closed_form import gram_of
 from fl_sparse.learn.evaluation import evaluate_table
 from fl_sparse.learn.learner import ClientJob, FeatureRows, train_in_turn
-from fl_sparse.learn.mlp_stack.learner import MLPLearner, mlp_of
+from fl_sparse.learn.mlp_stack.learner import MLPLearner
+from fl_sparse.learn.task import mlp_of
 from fl_sparse.shard.size import training_bytes
 from fl_sparse.wire import (
     ClientDescription,

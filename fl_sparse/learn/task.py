@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse.learn.optimizers import OptimizerSpec
+from fl_sparse.model.mlp import MLPSpec
 
 Parameters = Mapping[str, NDArray[np.float32]]
 OptimizerMoments = Mapping[str, Parameters]
@@ -97,6 +98,12 @@ class TrainingJob:
     first_step: int
     part: HeldPart
     state: CarriedState = FRESH
+
+
+def mlp_of(job: TrainingJob) -> MLPSpec:
+    """Read an MLP's sizes off a job's parameters."""
+    task = job.task
+    return MLPSpec.of_parameters(job.part.parameters, activation=task.activation, normalization=task.normalization)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fl_sparse.array_ops import ArrayOps
 from fl_sparse.learn.learner import ClientJob, same_kind
 from fl_sparse.learn.mlp_stack.stack import factor_bytes, train_stack
 from fl_sparse.learn.stack import Stack, StackInput, StackResult, in_pieces, part_size
-from fl_sparse.learn.task import TrainingJob
+from fl_sparse.learn.task import TrainingJob, mlp_of
 from fl_sparse.model.mlp import MLPSpec
 from fl_sparse.model.network import NetworkSpec
 from fl_sparse.model.parameters import Model
@@ -66,12 +66,6 @@ class MLPLearner:
         values = job.part.parameters
         own = sum(array.nbytes for name, array in values.items() if name not in names)
         return part_size(own, job.task.optimizer, self.ops, factor_bytes([values[name] for name in names], rows))
-
-
-def mlp_of(job: TrainingJob) -> MLPSpec:
-    """Read an MLP's sizes off a job's parameters."""
-    task = job.task
-    return MLPSpec.of_parameters(job.part.parameters, activation=task.activation, normalization=task.normalization)
 
 
 def _by_start(jobs: Sequence[ClientJob], positions: Sequence[int]) -> list[list[int]]:

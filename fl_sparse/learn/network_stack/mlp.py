@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fl_sparse.learn.task import TrainingJob
+from fl_sparse.learn.task import TrainingJob, mlp_of
 from fl_sparse.model.mlp import OUTPUT, SKIP, LayerNames, MLPSpec
 from fl_sparse.model.network import NetworkSpec
 
@@ -23,8 +23,7 @@ class AutogradMLP:
 
     def spec(self, job: TrainingJob) -> MLPSpec:
         """Return the MLP whose parameters a job trains."""
-        task = job.task
-        return MLPSpec.of_parameters(job.part.parameters, activation=task.activation, normalization=task.normalization)
+        return mlp_of(job)
 
     def forward(
         self,
