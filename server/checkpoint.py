@@ -60,7 +60,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, last: int = LAST) -
     if (found := checkpoint.by_client) is not None:
         groups[CLIENTS] = {"ids": found.clients, "accuracy": found.accuracy}
         metadata |= {"clients-round": str(found.round), "clients-of": found.of}
-    tensors = {name: np.ascontiguousarray(array) for name, array in flattened({**checkpoint.states, **groups}).items()}
+    tensors = {name: np.asarray(array, order="C") for name, array in flattened({**checkpoint.states, **groups}).items()}
     path = folder / f"round-{checkpoint.round:06d}.safetensors"
     write_whole(path, save(tensors, metadata=metadata))
     for old in stored_checkpoints(folder)[:-last]:

@@ -7,7 +7,8 @@ from fl_sparse.model.mlp import MLPSpec, init_parameters
 from fl_sparse.wire import Expected, Standardizing, TrainOrder
 from strategies.methods.ist import draw_subnets
 from strategies.round.groups import Group, Placement
-from strategies.round.orders import Handed, training_job
+from strategies.round.handing import Handed
+from strategies.round.orders import training_job
 
 
 def subnet_order(
@@ -20,7 +21,8 @@ def subnet_order(
     placement = Placement(draw_subnets(spec.shared_axes, count, draw=0, seed=config.seed)[0])
     model, values = placement.part.model(spec.model), placement.part.cut(spec.model, init_parameters(spec, config.seed))
     job = training_job(config, spec, round_number, placement, values)
-    order = Handed(Group(0, placement, ()), model, values, job).order(
+    expected = Expected(model)
+    order = Handed(Group(0, placement, ()), values, job, expected).order(
         config, round_number, Standardizing(expects_standardizer)
     )
-    return order, Expected(model)
+    return order, expected

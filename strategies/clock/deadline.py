@@ -13,7 +13,8 @@ from fl_sparse.wire import ClientDescription, Expected, Standardizing
 from fl_sparse.wire.orders import AS_IT_IS, Broadcast
 from strategies.clock.virtual_clock import ClientTime, VirtualClock, without_memory
 from strategies.round.groups import AssignmentRule, Group
-from strategies.round.orders import Handed, job_workload, training_job
+from strategies.round.handing import Handed
+from strategies.round.orders import job_workload, training_job
 from strategies.round.plan import planned
 from strategies.state.optimizer_state import kept_moments
 
@@ -53,17 +54,17 @@ def _times(
 ) -> Iterator[tuple[int, ClientTime]]:
     known: set[tuple[object, ...]] = set()
     for number, client, group in planned(config, rule, clients):
-        handed, expected = _sizes(config, network, number, group)
-        flops = job_workload(network.shared_axes, handed.model, handed.job, client.num_examples).total_flops
+        handed = _sizes(config, network, number, group)
+        flops = job_workload(network.shared_axes, handed.expected.model, handed.job, client.num_examples).total_flops
         # Where an earlier round had the same sizes, it had the same time.
-        key = (client.partition_id, flops, *shapes_of(handed.model).values())
+        key = (client.partition_id, flops, *shapes_of(handed.expected.model).values())
         if key not in known:
             known.add(key)
             order = handed.order(config, number, Standardizing(config.standardize))
-            yield client.partition_id, clock.training(client, order, expected, flops)
+            yield client.partition_id, clock.training(client, order, handed.expected, flops)
 
 
-def _sizes(config: RunConfig, network: NetworkSpec, number: int, group: Group) -> tuple[Handed, Expected]:
+def _sizes(config: RunConfig, network: NetworkSpec, number: int, group: Group) -> Handed:
     """Return what a group is handed out, and what it has to send back, as arrays without values."""
     model, codec = group.placement.part.model(network.model), CODECS[config.broadcast_format]
     moments, held = kept_moments(config), without_memory(CODECS["float32"].layout(shapes_of(model)))
@@ -73,4 +74,4 @@ def _sizes(config: RunConfig, network: NetworkSpec, number: int, group: Group) -
     if not codec.exact:
         broadcast = Broadcast(config.broadcast_format, without_memory(codec.layout(shapes_of(model))))
     expected = Expected(model, config.update_format, moments, config.absent_classes != "trained")
-    return Handed(group, model, held, job, broadcast), expected
+    return Handed(group, held, job, expected, broadcast)

@@ -20,11 +20,11 @@ from flwr.app import RecordDict
 from fl_sparse.config import RunConfig
 from fl_sparse.learn.task import Parameters
 from fl_sparse.model.own_models import joined, separated
-from fl_sparse.wire import ClientDescription, TrainReply
-from strategies.clock.virtual_clock import ClientTime, VirtualClock
+from fl_sparse.wire import ClientDescription, Expected, TrainReply
+from strategies.clock.virtual_clock import ClientTime
 from strategies.methods.fedavg import FedAvg
 from strategies.round.groups import Axes, Group, check_takes_no_updates, one_each
-from strategies.round.orders import Letter
+from strategies.round.handing import Letter
 from strategies.round.strategy import SubmodelStrategy
 
 
@@ -72,8 +72,9 @@ class AloneStrategy(SubmodelStrategy):
     def _bytes_of(self, content: RecordDict) -> int:
         return 0
 
-    def _time_of(self, node: int, letter: Letter, flops: float, clock: VirtualClock) -> ClientTime:
-        return clock.time(self.clients[node].partition_id, bytes_down=0, flops=flops)
+    def _time_of(self, node: int, letter: Letter, expected: Expected, flops: float) -> ClientTime:
+        assert self.clock is not None
+        return self.clock.time(self.clients[node].partition_id, bytes_down=0, flops=flops)
 
     def _begin(self) -> None:
         self._trained: dict[int, Parameters] = {}

@@ -1,14 +1,12 @@
-"""What a group of clients is told to do in a round, made once for all of them."""
+"""From a configuration and a placement to what clients are told: task, job, work, evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
-from flwr.app import RecordDict
 
-from fl_sparse.codec.residual import UpdateEncoding
 from fl_sparse.config import RunConfig
 from fl_sparse.learn.optimizers import OptimizerSpec
 from fl_sparse.learn.task import FRESH, CarriedState, HeldPart, Parameters, Task, TrainingJob
@@ -17,60 +15,8 @@ from fl_sparse.model.mlp import layer_scales
 from fl_sparse.model.network import NetworkSpec
 from fl_sparse.model.parameters import Model
 from fl_sparse.part import WHOLE, Part
-from fl_sparse.wire import EvaluationOrder, Standardizing, TrainOrder
-from fl_sparse.wire.orders import AS_IT_IS, Broadcast
-from strategies.round.groups import Group, Placement
-
-
-@dataclass(frozen=True)
-class Handed:
-    """A group's part, as it is handed out.
-
-    Parameters
-    ----------
-    group
-        Who, and which part.
-    model
-        The part's parameters, in its sizes.
-    values
-        θ cut to the part, as the server holds it.
-    job
-        What the clients train; its values are those that they decode.
-    broadcast
-        How the values travel.
-    """
-
-    group: Group
-    model: Model = field(repr=False)
-    values: Parameters = field(repr=False)
-    job: TrainingJob = field(repr=False)
-    broadcast: Broadcast = field(default=AS_IT_IS, repr=False)
-
-    def order(
-        self, config: RunConfig, round_number: int, standardizing: Standardizing, residual_round: int = 0
-    ) -> TrainOrder:
-        """Return the order for those of the group who are told so much."""
-        update = UpdateEncoding(config.update_format, config.error_feedback, residual_round)
-        return TrainOrder(round_number, self.group.number, self.job, standardizing, update, self.broadcast)
-
-
-@dataclass(frozen=True)
-class Letter:
-    """An order written out, for all clients of a round who are told the same.
-
-    Parameters
-    ----------
-    order
-        What it says.
-    content
-        The message's content; whoever wants to change it takes `fl_sparse.wire.copied` of it.
-    size
-        Bytes that the content counts for.
-    """
-
-    order: TrainOrder = field(repr=False)
-    content: RecordDict = field(repr=False)
-    size: int
+from fl_sparse.wire import EvaluationOrder, Standardizing
+from strategies.round.groups import Placement
 
 
 def optimizer_of(config: RunConfig) -> OptimizerSpec:

@@ -16,36 +16,32 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from numpy.typing import NDArray
 
-from fl_sparse.codec.residual import add_update
 from fl_sparse.config import RunConfig
 from fl_sparse.features.statistics import Standardizer
 from fl_sparse.learn.task import Parameters
-from fl_sparse.model.cost import Workload
 from fl_sparse.model.network import NetworkSpec
 from fl_sparse.model.parameters import CLASSES
 from fl_sparse.part import PartUpdate, Reassembly
 from fl_sparse.wire import (
     ClientDescription,
     Expected,
-    SharedContent,
     Standardizing,
     TrainReply,
     array_record,
     content_of_evaluation_order,
-    content_of_order,
     parameters_of,
-    read_reply,
     wire_bytes,
 )
 from strategies.clock.virtual_clock import ClientTime, VirtualClock
 from strategies.round.client_evaluation import ClientEvaluation
 from strategies.round.groups import AssignmentRule, Group, Observed, by_position
+from strategies.round.handing import Handing, Letter
 from strategies.round.in_order import InOrder
-from strategies.round.orders import Handed, Letter, evaluation_order, job_workload, training_job
+from strategies.round.orders import evaluation_order
 from strategies.round.replies import LateError, answers
 from strategies.round.report import RoundReport, name_some, node_name
 from strategies.round.sampling import Reachable, drops_out, sample
-from strategies.state.broadcast import BroadcastResiduals, rebased
+from strategies.state.broadcast import BroadcastResiduals
 from strategies.state.optimizer_state import ClientOptimizerState, StateReassembly
 from strategies.state.residuals import ResidualRounds
 from strategies.state.server_optimizer import ServerOptimizer
@@ -101,9 +97,7 @@ class SubmodelStrategy(Strategy):
         self._parameters: Parameters = {}
         self._groups: list[Group] = []
         self._placed: dict[int, Group] = {}
-        self._handed: dict[int, Handed] = {}
-        self._expected: dict[int, Expected] = {}
-        self._lost_down: dict[bytes, Parameters] = {}
+        self._handing = self._new_handing(0)
         self._silent: set[int] = set()
         self._informed: set[int] = set()
         self._sums = Reassembly(self._model, {})
@@ -130,19 +124,16 @@ class SubmodelStrategy(Strategy):
         These are asked for the record, and are lost, without a reply to wait for.
         """
         self._begin_round(server_round, parameters_of(arrays), grid.get_node_ids())
-        letters: dict[tuple[int, bool, int], Letter] = {}
-        works: dict[tuple[int, int], Workload] = {}
         messages = []
         for node, group in self._placed.items():
-            letter, client = self._letter(server_round, node, group, letters), self.clients[node]
-            kind = group.number, client.num_examples
-            if kind not in works:
-                handed = self._hand(server_round, node, group)
-                works[kind] = job_workload(self.network.shared_axes, handed.model, handed.job, client.num_examples)
-            self.report.work.append(works[kind])
+            client, handed = self.clients[node], self._handing.part(group, self._model_of(node))
+            residual_round = self.residuals.applying(node, group.placement.part) if self.config.error_feedback else 0
+            letter = self._handing.letter(handed, residual_round, self._bytes_of, informed=node in self._informed)
+            work = self._handing.workload(handed, client.num_examples)
+            self.report.work.append(work)
             self.report.bytes_down += letter.size
             if self.clock is not None:
-                self._times[node] = self._time_of(node, letter, works[kind].total_flops, self.clock)
+                self._times[node] = self._time_of(node, letter, handed.expected, work.total_flops)
             if drops_out(self.config, server_round, client.partition_id) or self._is_late(node):
                 self._silent.add(node)
             else:
@@ -226,9 +217,10 @@ class SubmodelStrategy(Strategy):
         """Return what a message counts for."""
         return wire_bytes(content)
 
-    def _time_of(self, node: int, letter: Letter, flops: float, clock: VirtualClock) -> ClientTime:
+    def _time_of(self, node: int, letter: Letter, expected: Expected, flops: float) -> ClientTime:
         """Return what a node's local training takes by the clock."""
-        return clock.training(self.clients[node], letter.order, self._expected_of(node), flops)
+        assert self.clock is not None
+        return self.clock.training(self.clients[node], letter.order, expected, flops)
 
     def _begin_round(self, server_round: int, parameters: Parameters, nodes: Iterable[int]) -> None:
         """Draw the round's clients and place them; nothing is left of the round before."""
@@ -238,8 +230,9 @@ class SubmodelStrategy(Strategy):
         self._groups = self.rule.place(server_round, [self.clients[node] for node in asked])
         self._placed = dict(zip(asked, by_position(self._groups), strict=True))
         self.report = RoundReport(asked=len(self._placed))
-        self._times, self._silent, self._handed, self._expected, self._lost_down = {}, set(), {}, {}, {}
+        self._times, self._silent = {}, set()
         self.optimizer_state = self.optimizer_state.begun(self._model, parameters, self.config)
+        self._handing = self._new_handing(server_round)
 
     def _is_late(self, node: int) -> bool:
         """Tell whether the clock has the node's reply come after the deadline, and note it."""
@@ -248,41 +241,8 @@ class SubmodelStrategy(Strategy):
         self.report.add_late(f"{self._name(node)}: {self.clock.late_words(self._times[node])}")
         return True
 
-    def _hand(self, server_round: int, node: int, group: Group) -> Handed:
-        """Return a group's part, cut out when it is first asked for; ``node`` is one of the group."""
-        if group.number not in self._handed:
-            part = group.placement.part
-            values = part.cut(self._model, self._model_of(node))
-            broadcast, base, lost = self.broadcast.sent(self.config, part, values)
-            if lost:
-                self._lost_down[part.digest] = lost
-            state = self.optimizer_state.part(self._model, part)
-            job = training_job(self.config, self.network, server_round, group.placement, base, state)
-            model = {name: spec for name, spec in part.model(self._model).items() if name in values}
-            self._handed[group.number] = Handed(group, model, values, job, broadcast)
-            self._expected[group.number] = Expected(
-                model, self.config.update_format, tuple(state.moments), self.config.absent_classes != "trained"
-            )
-        return self._handed[group.number]
-
-    def _expected_of(self, node: int) -> Expected:
-        return self._expected[self._placed[node].number]
-
-    def _letter(
-        self, server_round: int, node: int, group: Group, letters: dict[tuple[int, bool, int], Letter]
-    ) -> Letter:
-        """Return what a node is sent, which those of its group who are told as much share."""
-        residual_round = self.residuals.applying(node, group.placement.part) if self.config.error_feedback else 0
-        told = group.number, node in self._informed, residual_round
-        if told not in letters:
-            sent = None if node in self._informed else self.standardizer
-            standardizing = Standardizing(self.standardizer is not None, sent)
-            order = self._hand(server_round, node, group).order(
-                self.config, server_round, standardizing, residual_round
-            )
-            content = SharedContent(content_of_order(order), len(letters), group.number)
-            letters[told] = Letter(order, content, self._bytes_of(content))
-        return letters[told]
+    def _new_handing(self, server_round: int) -> Handing:
+        return Handing(self.config, self.network, server_round, self.standardizer, self.optimizer_state, self.broadcast)
 
     def _reader(self, server_round: int) -> Any:
         """Return what reads and checks a reply."""
@@ -293,13 +253,7 @@ class SubmodelStrategy(Strategy):
                 if self._is_late(node):
                     raise LateError
             group = self._placed[node]
-            expected, handed = self._expected[group.number], self._handed[group.number]
-            reply = read_reply(content, round_number=server_round, number=group.number, expected=expected)
-            if expected.format != "float32":
-                reply = replace(reply, parameters=add_update(handed.values, reply.parameters))
-            elif handed.broadcast.arrays is not None:
-                moved = rebased(reply.parameters, handed.job.part.parameters, handed.values)
-                reply = replace(reply, parameters=moved)
+            reply = self._handing.handed(group).read(content, server_round)
             if self.config.error_feedback:
                 self.residuals.accept(node, server_round, group.placement.part)
             self._informed.add(node)
@@ -327,7 +281,7 @@ class SubmodelStrategy(Strategy):
             self._informed.difference_update(missing)
             named = name_some([self._name(node) for node in missing])
             log.warning("round %d: no answer from %s", server_round, named)
-        self.broadcast = BroadcastResiduals(self._lost_down)
+        self.broadcast = self._handing.lost()
 
     def _name(self, node: int) -> str:
         return node_name(node, self.clients)
