@@ -10,7 +10,6 @@ import numpy as np
 from flwr.app import ConfigRecord, MetricRecord
 from flwr.serverapp import Grid
 
-from fl_sparse.config import RunConfig
 from fl_sparse.learn.evaluation import Score
 from fl_sparse.learn.task import Parameters
 from fl_sparse.wire import array_record, parameters_of
@@ -24,7 +23,6 @@ from strategies.round.strategy import SubmodelStrategy
 
 def play_round(
     grid: Grid,
-    config: RunConfig,
     strategy: SubmodelStrategy,
     clients: ClientTable,
     parameters: Parameters,
@@ -36,7 +34,7 @@ def play_round(
 
     Parameters
     ----------
-    grid, config, strategy
+    grid, strategy
         The run's.
     clients
         Who holds what.
@@ -49,7 +47,7 @@ def play_round(
     write_seconds
         What writing the round before took.
     """
-    times = [time.perf_counter()]
+    config, times = strategy.config, [time.perf_counter()]
     arrays, nothing = array_record(parameters), ConfigRecord()
     messages = list(strategy.configure_train(number, arrays, nothing, grid))
     times.append(time.perf_counter())

@@ -152,7 +152,7 @@ def run_rounds(
     write_seconds = 0.0
     for number in range(state.round + 1, config.num_server_rounds + 1):
         parameters, record, found = play_round(
-            grid, config, strategy, clients, state.parameters, examine, number, write_seconds
+            grid, strategy, clients, state.parameters, examine, number, write_seconds
         )
         began = time.perf_counter()
         records.append(record)

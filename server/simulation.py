@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,29 @@ from server.flower_private import trains_plainly
 from server.in_process_grid import InProcessGrid
 from server.launch import Launch
 from server.rounds import Watcher, run_rounds
+from server.run_folder import RunFolder
 from strategies.registry import assignment_rule
 
 DEFAULT_CLIENTS = 4
+
+
+@dataclass(frozen=True)
+class ClientSide:
+    """How a simulated federation's clients answer.
+
+    Parameters
+    ----------
+    client_app
+        Answers messages; with mods around its handlers, one by one.
+    train_handler
+        The handler of train messages. Where ``client_app`` has it alone, the cohort is trained at once.
+    ops
+        What the cohort is trained on, and the server evaluates on.
+    """
+
+    client_app: ClientApp
+    train_handler: ClientAppCallable
+    ops: ArrayOps
 
 
 def simulate(
@@ -60,18 +80,16 @@ def simulate(
 
     if config.evaluate != "server":
         read.clear()
-    return simulate_table(config, training, held_out, launch, path, client_app, train_handler, ops, watcher)
+    side = ClientSide(client_app, train_handler, ops)
+    return simulate_table(config, training, held_out, lambda: launch.open(config, path), side, watcher)
 
 
 def simulate_table(
     config: RunConfig,
     training: TrainingTable,
     held_out: Callable[[int], HeldOut],
-    launch: Launch,
-    path: Path,
-    client_app: ClientApp,
-    train_handler: ClientAppCallable,
-    ops: ArrayOps,
+    open_folder: Callable[[], RunFolder],
+    side: ClientSide,
     watcher: Watcher,
 ) -> dict[str, Any]:
     """Run a federation of as many clients as a table of features has parts, wherever its features are from.
@@ -84,18 +102,21 @@ def simulate_table(
         The clients' features and rows.
     held_out
         Number of clients -> the server's validation and test tables; called when the server evaluates.
-    launch, path
-        Where the run writes.
-    client_app, train_handler, ops, watcher
-        As in `simulate`.
+    open_folder
+        Creates or reopens the folder that the run writes.
+    side
+        How clients answer.
+    watcher
+        Is told of progress.
     """
     remember_training_table(config, training)  # for questions that the ClientApp answers
-    cohort = Cohort(config, training, ops) if trains_plainly(client_app, train_handler) else None
+    plain = trains_plainly(side.client_app, side.train_handler)
+    cohort = Cohort(config, training, side.ops) if plain else None
     population = None if cohort is None else cohort.population
     residuals = None if cohort is None else cohort.residuals
-    grid = InProcessGrid(client_app, to_mapping(config), len(training.parts), cohort, population, residuals)
+    grid = InProcessGrid(side.client_app, to_mapping(config), len(training.parts), cohort, population, residuals)
     with _older_objects_left_alone():
-        return run_rounds(grid, config, lambda: launch.open(config, path), held_out, watcher, ops)
+        return run_rounds(grid, config, open_folder, held_out, watcher, side.ops)
 
 
 @contextlib.contextmanager

@@ -19,9 +19,9 @@ from fl_sparse.array_ops import ArrayOps
 from fl_sparse.config import RunConfig, from_mapping
 from fl_sparse.data.client_rows import ClientRows
 from fl_sparse.federation import FeatureTable, HeldOut, TrainingTable
-from server.launch import Launch
 from server.records import RoundRecord
-from server.simulation import simulate_table
+from server.run_folder import create_run_folder
+from server.simulation import ClientSide, simulate_table
 
 TRAINING = ("configure", "train", "aggregate", "evaluate")
 """A round's phases without writing its record and checkpoint."""
@@ -103,7 +103,9 @@ def run_job(config: RunConfig, training: TrainingTable, ops: ArrayOps, folder: P
     RuntimeError
         If a reply was refused: what is timed then is no round.
     """
-    simulate_table(config, training, _no_images, Launch(), folder, app, train, ops, watcher)
+    simulate_table(
+        config, training, _no_images, lambda: create_run_folder(folder, config), ClientSide(app, train, ops), watcher
+    )
     for record in watcher.records:
         if record.refused:
             raise RuntimeError(f"round {record.round} of {config.strategy}: {record.reasons[0]}")
