@@ -78,39 +78,50 @@ def batches(num_examples: int, batch_size: int, steps: Sequence[int], permutatio
     return taken
 
 
-def held(name: str, shape: tuple[int, ...], units: Sequence[np.ndarray], coordinate: tuple[int, ...]) -> bool:
-    """Whether a subnet with these units per hidden layer holds a coordinate of a parameter."""
-    if name.startswith("hidden."):
-        layer = int(name.split(".")[1])
-        if coordinate[0] not in units[layer]:
-            return False
-        return len(coordinate) == 1 or layer == 0 or coordinate[1] in units[layer - 1]
-    return name != "output.weight" or not units or coordinate[1] in units[-1]
+def coordinates(spec: Any, part: Any) -> list[tuple[int, ...]]:
+    """The coordinates of a parameter's view whose units a part holds, in row-major order, dead ones too."""
+    units = [None if axis not in part.units else set(part.units[axis].tolist()) for axis in spec.axes]
+    return [
+        place
+        for place in np.ndindex(*spec.view)
+        if all(own is None or number in own for own, number in zip(units, place, strict=True))
+    ]
 
 
-def reassemble(parameters: Parameters, updates: Sequence[Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The weighted mean over holders, one coordinate after another; and which coordinates somebody held."""
+def alive(spec: Any, name: str, part: Any) -> list[bool]:
+    """Of each of these coordinates whether the part holds it alive."""
+    held = coordinates(spec, part)
+    return [True] * len(held) if name not in part.masks else part.masks[name].reshape(-1).tolist()
+
+
+def reassemble(
+    model: Any, parameters: Parameters, updates: Sequence[Any]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The weighted mean over holders, one coordinate after another; and which coordinates somebody held alive."""
     merged = {name: values.copy() for name, values in parameters.items()}
     covered = {name: np.zeros(values.shape, dtype=bool) for name, values in parameters.items()}
     for name, values in parameters.items():
-        seen = [_spread(name, values.shape, update) for update in updates]
-        for coordinate in np.ndindex(*values.shape):
+        spec = model[name]
+        seen = [_spread(spec, name, update) for update in updates]
+        for number, coordinate in enumerate(np.ndindex(*spec.view)):
             total = weight = 0.0
             for spread, update in zip(seen, updates, strict=True):
                 if coordinate in spread:
                     total += update.weight * float(spread[coordinate])
                     weight += update.weight
             if weight:
-                merged[name][coordinate] = np.float32(total / weight)
-                covered[name][coordinate] = True
+                place = np.unravel_index(number, values.shape)
+                merged[name][place] = np.float32(total / weight)
+                covered[name][place] = True
     return merged, covered
 
 
-def _spread(name: str, shape: tuple[int, ...], update: Any) -> dict[tuple[int, ...], np.float32]:
-    """An update's values by their coordinates in the whole parameter, in row-major order of those it holds."""
-    units = [set(part.tolist()) for part in update.assignment.units]
-    coordinates = [place for place in np.ndindex(*shape) if held(name, shape, units, place)]
-    spread = dict(zip(coordinates, update.parameters[name].reshape(-1), strict=True))
-    if update.outputs is not None and name.startswith("output."):
-        return {place: value for place, value in spread.items() if place[0] in update.outputs.tolist()}
-    return spread
+def _spread(spec: Any, name: str, update: Any) -> dict[tuple[int, ...], np.float32]:
+    """An update's values by their coordinates in the whole parameter, of those that it holds alive."""
+    places = coordinates(spec, update.part)
+    values = np.asarray(update.parameters[name]).reshape(-1)
+    return {
+        place: value
+        for place, value, lives in zip(places, values, alive(spec, name, update.part), strict=True)
+        if lives
+    }

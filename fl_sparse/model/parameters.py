@@ -7,9 +7,10 @@ model, and read from here by everybody else: nobody parses a name.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ROLES = ("weight", "gain", "bias")
 FEATURES, CLASSES = "features", "classes"
@@ -36,6 +37,9 @@ class ParameterSpec:
     view
         The shape under which `axes` count, if it is finer than ``shape``: attention's weight of (3·heads·d, D) as
         (3, heads, d, D), so that heads are an axis.
+    tiles
+        How many dimensions of the view each of the shape's is. Given by a part that has no unit or one left of some:
+        its sizes alone do not tell.
 
     Raises
     ------
@@ -48,6 +52,7 @@ class ParameterSpec:
     trained: bool = True
     role: str = "weight"
     view: Shape = ()
+    tiles: Shape = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.view:
@@ -56,30 +61,37 @@ class ParameterSpec:
             raise ValueError(f"{len(self.axes)} axes for a parameter of {len(self.view)} dimensions")
         if self.role not in ROLES:
             raise ValueError(f"role {self.role!r}; expected one of {', '.join(ROLES)}")
-        self.merged(self.view)
+        if not self.tiles:
+            object.__setattr__(self, "tiles", tiles_of(self.view, self.shape))
 
     def merged(self, sizes: Shape) -> Shape:
-        """Return the shape of the parameter when its view has these sizes.
+        """Return the shape of the parameter when its view has these sizes."""
+        ends = itertools.accumulate(self.tiles)
+        return tuple(math.prod(sizes[end - count : end]) for count, end in zip(self.tiles, ends, strict=True))
 
-        Raises
-        ------
-        ValueError
-            If consecutive dimensions of the view do not multiply to those of the shape.
-        """
-        if self.view == self.shape:
-            return sizes
-        merged, start = [], 0
-        for size in self.shape:
-            end = start + 1
-            while end <= len(self.view) and math.prod(self.view[start:end]) < size:
-                end += 1
-            if math.prod(self.view[start:end]) != size:
-                raise ValueError(f"a view of {self.view} does not tile the shape {self.shape}")
-            merged.append(math.prod(sizes[start:end]))
-            start = end
-        if start != len(self.view):
-            raise ValueError(f"a view of {self.view} does not tile the shape {self.shape}")
-        return tuple(merged)
+
+def tiles_of(view: Shape, shape: Shape) -> Shape:
+    """Return how many consecutive dimensions of a view multiply to each of a shape; the last takes the rest.
+
+    Raises
+    ------
+    ValueError
+        If they do not.
+    """
+    if view == shape:
+        return (1,) * len(shape)
+    tiles, start = [], 0
+    for number, size in enumerate(shape):
+        end = len(view) if number == len(shape) - 1 else start + 1
+        while end < len(view) and math.prod(view[start:end]) < size:
+            end += 1
+        if start >= len(view) or math.prod(view[start:end]) != size:
+            break
+        tiles.append(end - start)
+        start = end
+    if len(tiles) != len(shape) or start != len(view):
+        raise ValueError(f"a view of {view} does not tile the shape {shape}")
+    return tuple(tiles)
 
 
 Model = Mapping[str, ParameterSpec]

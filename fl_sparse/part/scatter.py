@@ -29,13 +29,14 @@ class PartUpdate:
 
     def within(self, model: Model, axis: str, units: Units) -> PartUpdate:
         """Return the update without its values of other units of an axis that it holds whole."""
-        parameters = dict(self.parameters)
-        for name, spec in model.items():
-            if axis in spec.axes and name in parameters and len(units) != spec.view[spec.axes.index(axis)]:
-                viewed = np.asarray(parameters[name]).reshape(self.part.of(spec).view)
-                kept = np.take(viewed, units, axis=spec.axes.index(axis))
-                parameters[name] = kept.reshape(Part({axis: units}).of(self.part.of(spec)).shape)
-        return PartUpdate(Part({**self.part.units, axis: units}, self.part.masks), parameters, self.weight)
+        own, fewer = self.part.model(model), Part({axis: units})
+        cut = {name: spec for name, spec in own.items() if fewer.of(spec) != spec}
+        values = {name: np.asarray(self.parameters[name]) for name in cut if name in self.parameters}
+        parameters = {**self.parameters, **fewer.cut(cut, values)}
+        alive = {name: mask.astype(np.float32) for name, mask in self.part.masks.items() if name in cut}
+        masks = {name: mask.astype(np.bool_) for name, mask in fewer.cut(cut, alive).items()}
+        part = Part({**self.part.units, axis: units}, {**self.part.masks, **masks})
+        return PartUpdate(part, parameters, self.weight)
 
 
 def reassemble(

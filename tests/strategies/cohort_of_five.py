@@ -1,19 +1,26 @@
 """Five clients, a small model, and the messages of a round between them and a strategy."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from flwr.app import ConfigRecord, Message
 
-from fl_sparse.codec.error_feedback import Residual, encode_update
+from fl_sparse.array_ops import ArrayOps
+from fl_sparse.codec.residual import Residual
 from fl_sparse.config import RunConfig
 from fl_sparse.features.statistics import FeatureStatistics, Standardizer
+from fl_sparse.learn.learner import ClientJob, FeatureRows, train_in_turn
+from fl_sparse.learn.mlp_stack.learner import MLPLearner
+from fl_sparse.learn.task import Trained
 from fl_sparse.model.mlp import MLPSpec, init_parameters
-from fl_sparse.wire import array_record, content_of_reply, parameters_of, read_order
-from fl_sparse.wire.exchange import ClientDescription, TrainReply
+from fl_sparse.part import Part
+from fl_sparse.wire import ClientDescription, array_record, content_of_reply, parameters_of, read_order
+from fl_sparse.wire.replies import reply_to
 from server.flower_private import identify_process, number_message
 from strategies.registry import STRATEGIES, assignment_rule
-from strategies.round.strategy import SubmodelStrategy
+from strategies.round.groups import AssignmentRule, Placement
+from strategies.round.strategy import States, SubmodelStrategy
 
 CLIENTS = 5
 FIRST_NODE = 1000
@@ -63,14 +70,36 @@ def cohort(config: RunConfig) -> list[ClientDescription]:
     return [description(client, config.capacity_of(client)) for client in range(CLIENTS)]
 
 
-def strategy(config: RunConfig) -> SubmodelStrategy:
+def by_node(config: RunConfig) -> dict[int, ClientDescription]:
+    return {FIRST_NODE + client.partition_id: client for client in cohort(config)}
+
+
+def network(config: RunConfig) -> MLPSpec:
+    return MLPSpec(6, config.widths, 3, config.activation, config.normalization)
+
+
+def strategy(config: RunConfig, states: States | None = None, rule: AssignmentRule | None = None) -> SubmodelStrategy:
     identify_process(1, 1)
-    clients = {FIRST_NODE + client.partition_id: client for client in cohort(config)}
-    return SubmodelStrategy(config, assignment_rule(config), clients, STANDARDIZER)
+    chosen = rule or assignment_rule(config)
+    return SubmodelStrategy(config, chosen, network(config), by_node(config), STANDARDIZER, states)
 
 
 def model(config: RunConfig) -> dict[str, np.ndarray]:
-    return init_parameters(MLPSpec(6, config.widths, 3, config.activation, config.normalization), 0)
+    return init_parameters(network(config), 0)
+
+
+def units(part: Part, widths: Iterable[int]) -> list[np.ndarray]:
+    """The units that a part holds of each hidden layer."""
+    return [part.units.get(f"hidden.{layer}", np.arange(width)) for layer, width in enumerate(widths)]
+
+
+def placed(made: SubmodelStrategy, message: Message) -> Placement:
+    return made._placed[message.metadata.dst_node_id].placement
+
+
+def received(message: Message) -> dict[str, np.ndarray]:
+    """The values that a client decodes."""
+    return dict(read_order(message.content).job.part.parameters)
 
 
 def ask(made: SubmodelStrategy, weights: dict[str, np.ndarray], number: int = 1, order=None) -> list[Message]:
@@ -91,14 +120,39 @@ def answer_and_residual(
     order = read_order(message.content)
     client = message.metadata.dst_node_id - FIRST_NODE
     fields = {
-        "round": order.round,
-        "subnet": order.subnet,
-        "parameters": {name: values + np.float32(change) for name, values in order.parameters.items()},
+        "parameters": {name: values + np.float32(change) for name, values in order.job.part.parameters.items()},
         "num_examples": 10 * (client + 1),
         "loss": 1.0,
     }
-    reply, residual = encode_update(order, TrainReply(**(fields | altered)), kept)
-    return Message(content_of_reply(reply), reply_to=message), residual
+    address = {key: altered.pop(key) for key in ("round", "number") if key in altered}
+    reply, residual = reply_to(order, Trained(**(fields | altered)), kept)
+    return Message(content_of_reply(replace(reply, **address)), reply_to=message), residual
+
+
+def trained(
+    messages: list[Message], ops: ArrayOps | None = None, kept: dict[int, Residual | None] | None = None
+) -> list[Message]:
+    """Train every message's order on data drawn for its client; the cohort is stacked where shapes are equal.
+
+    ``kept`` holds the clients' residuals, and their next ones afterwards.
+    """
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(150, 6)).astype(np.float32)
+    labels = rng.integers(0, 3, 150)
+    residuals = {} if kept is None else kept
+    orders = [read_order(message.content) for message in messages]
+    clients = [message.metadata.dst_node_id - FIRST_NODE for message in messages]
+    jobs = [
+        # A start of its own for each job: what they begin with is stacked, never shared.
+        ClientJob(order.job, client, np.arange(client * 20, client * 20 + 10 * (client + 1)), position)
+        for position, (order, client) in enumerate(zip(orders, clients, strict=True))
+    ]
+    results = train_in_turn(MLPLearner(ops or ArrayOps()), jobs, FeatureRows(features, labels))
+    replies = []
+    for message, order, client, result in zip(messages, orders, clients, results, strict=True):
+        reply, residuals[client] = reply_to(order, result, residuals.get(client))
+        replies.append(Message(content_of_reply(reply), reply_to=message))
+    return replies
 
 
 def aggregate(made: SubmodelStrategy, replies: list[Message], number: int = 1) -> dict[str, np.ndarray]:

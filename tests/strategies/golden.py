@@ -12,11 +12,11 @@ from flwr.clientapp import ClientApp
 
 from fl_sparse.config import RunConfig, to_mapping
 from fl_sparse.features.statistics import FeatureStatistics
-from fl_sparse.learn import ArrayOps
-from fl_sparse.learn.local_training import LocalData, train_locally
+from fl_sparse.learn.learner import ClientJob, FeatureRows, train_in_turn
+from fl_sparse.learn.mlp_stack.learner import MLPLearner
 from fl_sparse.model.mlp import MLPSpec, init_parameters
-from fl_sparse.wire import array_record, parameters_of
-from fl_sparse.wire.exchange import ClientDescription
+from fl_sparse.wire import ClientDescription, array_record, parameters_of
+from fl_sparse.wire.replies import reply_to
 from server.in_process_grid import FIRST_NODE_ID, InProcessGrid
 from strategies.registry import STRATEGIES, assignment_rule, flower_strategy
 
@@ -57,9 +57,10 @@ def run(name: str) -> dict[str, list[float]]:
     config = RunConfig(strategy=name.split()[0], **(COMMON | RUNS[name]))
     features, labels, parts = made_up_data()
 
-    def train(orders, clients):
-        data = [LocalData(features, labels, parts[client], client) for client in clients]
-        return train_locally(orders, data, ArrayOps())
+    def train(addressed):
+        jobs = [ClientJob(to.order.job, to.client, parts[to.client], to.group) for to in addressed]
+        results = train_in_turn(MLPLearner(), jobs, FeatureRows(features, labels))
+        return [reply_to(to.order, result, None)[0] for to, result in zip(addressed, results, strict=True)]
 
     grid = InProcessGrid(ClientApp(), to_mapping(config), CLIENTS, train)
     nothing = FeatureStatistics(0, np.zeros(FEATURES), np.zeros(FEATURES))
@@ -69,8 +70,9 @@ def run(name: str) -> dict[str, list[float]]:
         )
         for k, part in enumerate(parts)
     }
-    strategy = flower_strategy(config, assignment_rule(config), described, None)
-    arrays = array_record(strategy.initial(init_parameters(MLPSpec(FEATURES, config.widths, CLASSES), config.seed)))
+    network = MLPSpec(FEATURES, config.widths, CLASSES)
+    strategy = flower_strategy(config, assignment_rule(config), network, described, None)
+    arrays = array_record(strategy.initial(init_parameters(network, config.seed)))
     losses, lengths = [], []
     for number in range(1, ROUNDS + 1):
         messages = list(strategy.configure_train(number, arrays, ConfigRecord(), grid))

@@ -9,11 +9,18 @@ import pytest
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from fl_sparse.errors import InputError
-from fl_sparse.part import extract
-from fl_sparse.wire import array_record, content_of_refusal, read_order, wire_bytes
+from fl_sparse.part import WHOLE
+from fl_sparse.wire import (
+    TrainOrder,
+    array_record,
+    content_of_refusal,
+    read_evaluation_order,
+    read_order,
+    wire_bytes,
+)
 from server.flower_private import number_message
 from strategies.registry import STRATEGIES, assignment_rule
-from strategies.round.groups import Placement
+from strategies.round.groups import Group, by_position
 from strategies.state.residuals import check_error_feedback
 from tests.strategies.cohort_of_five import (
     CLIENTS,
@@ -26,7 +33,11 @@ from tests.strategies.cohort_of_five import (
     cohort,
     configuration,
     model,
+    network,
+    placed,
+    received,
     strategy,
+    units,
 )
 
 
@@ -46,12 +57,12 @@ def test_aggregation_is_the_weighted_mean_over_holders(name: str) -> None:
     for key, values in weights.items():
         total, held = np.zeros(values.shape), np.zeros(values.shape)
         for n, message in enumerate(messages):
-            placement = made._placed[message.metadata.dst_node_id]
+            placement = placed(made, message)
             client = message.metadata.dst_node_id - FIRST_NODE
             weight = 10 * (client + 1) if placement.by_examples else 1
-            sent = read_order(message.content).parameters[key] + np.float32(0.1 * (n + 1))
-            index = placement.assignment.index(key)
-            axes = [range(size) if units is None else units for units, size in zip(index, values.shape, strict=True)]
+            sent = received(message)[key] + np.float32(0.1 * (n + 1))
+            index = placement.part.index(network(config).model[key])
+            axes = [range(size) if own is None else own for own, size in zip(index, values.shape, strict=True)]
             for place, value in zip(np.ndindex(*sent.shape), sent.ravel(), strict=True):
                 whole = tuple(axis[p] for axis, p in zip(axes, place, strict=True))
                 total[whole] += weight * float(value)
@@ -86,11 +97,11 @@ def test_the_standardizer_goes_with_the_first_message_and_again_when_a_node_refu
     config = configuration(name)
     made, weights = strategy(config), model(config)
     messages = ask(made, weights)
-    assert all(read_order(message.content).standardizer is not None for message in messages)
+    assert all(read_order(message.content).standardizing.sent is not None for message in messages)
     replies = [answer(message) for message in messages]
     replies[3] = Message(content_of_refusal("the node holds no standardizer"), reply_to=messages[3])
     aggregate(made, replies)
-    sent = [read_order(message.content).standardizer is not None for message in ask(made, weights, 2)]
+    sent = [read_order(message.content).standardizing.sent is not None for message in ask(made, weights, 2)]
     assert sent == [False, False, False, True, False]
 
 
@@ -102,14 +113,20 @@ def test_messages_share_a_content_where_they_say_the_same(name: str) -> None:
         said = []
         for message in messages:
             order = read_order(message.content)
-            assert (order.standardizer is None) is (number == 2 and message.metadata.dst_node_id != silent)
-            cut = b"".join(values.tobytes() for values in order.parameters.values())
-            said.append((replace(order, parameters={}, standardizer=None), cut, order.standardizer is None))
+            told = order.standardizing.sent is not None
+            assert told is not (number == 2 and message.metadata.dst_node_id != silent)
+            cut = b"".join(values.tobytes() for values in received(message).values())
+            said.append((without_values(order), cut, told))
         for (one, other), (first, second) in zip(
             itertools.combinations(messages, 2), itertools.combinations(said, 2), strict=True
         ):
             assert (one.content is other.content) is (first == second)
         aggregate(made, [answer(message) for message in messages if message.metadata.dst_node_id != silent], number)
+
+
+def without_values(order: TrainOrder) -> TrainOrder:
+    job = replace(order.job, part=replace(order.job.part, parameters={}))
+    return replace(order, job=job, standardizing=replace(order.standardizing, sent=None))
 
 
 def test_dropped_bias_updates_leave_every_bias(name: str) -> None:
@@ -128,11 +145,11 @@ def test_clients_evaluate_the_whole_model_when_asked_to(name: str) -> None:
     questions = list(made.configure_evaluate(1, array_record(weights), ConfigRecord(), nodes))  # type: ignore[arg-type]
     for message in questions:
         number_message(message)
-        order = read_order(message.content)
-        assert {key: values.shape for key, values in order.parameters.items()} == {
+        part = read_evaluation_order(message.content).job.part
+        assert {key: values.shape for key, values in part.parameters.items()} == {
             key: values.shape for key, values in weights.items()
         }
-        assert set(order.scales) == {1.0}
+        assert set(part.scales) == {1.0}
     metrics = [
         MetricRecord({"accuracy": 0.2 * n, "loss": 1.0, "num-examples": n + 1, "round": 1}) for n in range(CLIENTS)
     ]
@@ -173,10 +190,10 @@ def test_clients_that_drop_out_are_asked_and_lost(name: str) -> None:
         assert (made.report.asked, made.report.lost) == (CLIENTS, CLIENTS - len(messages))
         reached.append(len(messages))
     assert 0.5 < np.mean(reached) / CLIENTS < 0.7
-    # Without a draw to drop out the same round asks the same clients for the same subnets.
+    # Without a draw to drop out the same round asks the same clients for the same parts.
     steady = strategy(configuration(name))
-    whole = {m.metadata.dst_node_id: read_order(m.content).subnet for m in ask(steady, weights, 40)}
-    part = {m.metadata.dst_node_id: read_order(m.content).subnet for m in messages}
+    whole = {m.metadata.dst_node_id: read_order(m.content).number for m in ask(steady, weights, 40)}
+    part = {m.metadata.dst_node_id: read_order(m.content).number for m in messages}
     assert part.items() <= whole.items()
     assert steady.report.bytes_down > 0
 
@@ -186,11 +203,11 @@ def test_a_round_counts_the_bytes_and_weights_of_its_messages(name: str) -> None
     made = strategy(config)
     messages = ask(made, model(config))
     orders = [read_order(message.content) for message in messages]
-    held = [sum(values.size for values in order.parameters.values()) for order in orders]
+    held = [sum(values.size for values in order.job.part.parameters.values()) for order in orders]
     report = made.report
     assert report.bytes_down == sum(wire_bytes(message.content) for message in messages)
     assert (report.weights_held, report.weights_held_max) == (sum(held) / len(held), max(held))
-    if any(order.prefixes for order in orders):
+    if any(order.job.part.prefixes for order in orders):
         assert 0 < report.weights_active < report.weights_held
     else:
         assert report.weights_active == report.weights_held
@@ -201,20 +218,22 @@ def test_no_client_trains_more_than_its_capacity(name: str) -> None:
     config = configuration(name)
     rule, clients = assignment_rule(config), cohort(config)
     for number in range(1, 30):
-        for client, placement in zip(clients, rule.place(number, clients), strict=True):
-            for units, width in zip(placement.assignment.units, config.widths, strict=True):
-                assert 1 <= len(units) <= math.ceil(client.capacity * width)
-                assert units[-1] < width
+        for client, group in zip(clients, by_position(rule.place(number, clients)), strict=True):
+            for held, width in zip(units(group.placement.part, config.widths), config.widths, strict=True):
+                assert 1 <= len(held) <= math.ceil(client.capacity * width)
+                assert held[-1] < width
 
 
 def test_placing_is_a_function_of_the_round_and_the_clients(name: str) -> None:
     config = configuration(name)
     one, other = assignment_rule(config), assignment_rule(config)
     for number in (3, 1, 2, 3):
-        for left, right in zip(one.place(number, cohort(config)), other.place(number, cohort(config)), strict=True):
-            assert (left.subnet, left.scales) == (right.subnet, right.scales)
-            for a, b in zip(left.assignment.units, right.assignment.units, strict=True):
-                np.testing.assert_array_equal(a, b)
+        groups, again = one.place(number, cohort(config)), other.place(number, cohort(config))
+        for left, right in zip(by_position(groups), by_position(again), strict=True):
+            assert (left.number, left.positions) == (right.number, right.positions)
+            assert replace(left.placement, part=WHOLE) == replace(right.placement, part=WHOLE)
+            assert same_units(left, right)
+            assert left.placement.part.digest == right.placement.part.digest
 
 
 def test_whole_parts_make_it_federated_averaging(name: str) -> None:
@@ -225,7 +244,7 @@ def test_whole_parts_make_it_federated_averaging(name: str) -> None:
     for chosen in (config, plain):
         made = strategy(chosen)
         messages = ask(made, weights)
-        assert all(set(read_order(message.content).scales) == {1.0} for message in messages)
+        assert all(set(read_order(message.content).job.part.scales) == {1.0} for message in messages)
         replies = [answer(message, 0.1 * n, num_examples=10) for n, message in enumerate(messages)]
         merged.append(aggregate(made, replies))
     for key in weights:
@@ -244,8 +263,8 @@ def test_every_format_gives_the_same_average_within_its_rounding(name: str) -> N
         assert made.report.bytes_down == sum(wire_bytes(message.content) for message in messages)
         replies = []
         for message in messages:
-            assignment = made._placed[message.metadata.dst_node_id].assignment
-            cut, own = read_order(message.content).parameters, extract(changes, assignment)
+            own = placed(made, message).part.cut(made.network.model, changes)
+            cut = received(message)
             replies.append(answer(message, parameters={key: values + own[key] for key, values in cut.items()}))
         merged[update_format] = aggregate(made, replies)
         sent[update_format] = made.report.bytes_up
@@ -276,7 +295,7 @@ def test_residuals_apply_where_a_client_trains_the_same_units_again(name: str) -
             config = configuration(name, update_format="int8", error_feedback=True, **keys)
             rule, clients = assignment_rule(config), cohort(config)
             try:
-                rounds = [rule.place(number, clients) for number in range(1, 9)]
+                rounds = [by_position(rule.place(number, clients)) for number in range(1, 9)]
             except InputError:
                 continue  # a capacity that the method does not admit
             repeats = [[False] * CLIENTS] + [
@@ -300,9 +319,9 @@ def test_residuals_apply_where_a_client_trains_the_same_units_again(name: str) -
                 weights = aggregate(made, replies, number)
 
 
-def same_units(one: Placement, other: Placement) -> bool:
-    pairs = zip(one.assignment.units, other.assignment.units, strict=True)
-    return all(np.array_equal(left, right) for left, right in pairs)
+def same_units(one: Group, other: Group) -> bool:
+    left, right = one.placement.part.units, other.placement.part.units
+    return left.keys() == right.keys() and all(np.array_equal(own, right[axis]) for axis, own in left.items())
 
 
 def test_keys_of_other_methods_are_refused(name: str) -> None:

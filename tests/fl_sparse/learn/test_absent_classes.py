@@ -8,21 +8,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_sparse.learn import (
-    AbsentClasses,
-    ArrayOps,
-    OptimizerSpec,
-    OrderedDropout,
-    TorchOps,
-    TrainResult,
-    train_stack,
-)
-from fl_sparse.learn.local_training import LocalData, train_locally
+from fl_sparse.array_ops import ArrayOps, TorchOps
+from fl_sparse.learn.absent_classes import AbsentClasses
+from fl_sparse.learn.learner import ClientJob, FeatureRows, train_in_turn
+from fl_sparse.learn.mlp_stack.learner import MLPLearner
+from fl_sparse.learn.mlp_stack.stack import train_stack
+from fl_sparse.learn.optimizers import OptimizerSpec
+from fl_sparse.learn.ordered_dropout import OrderedDropout
+from fl_sparse.learn.stack import StackInput, StackResult
+from fl_sparse.learn.stacked_data import Batches
+from fl_sparse.learn.task import Trained
 from fl_sparse.model.mlp import MLPSpec, init_parameters
-from fl_sparse.wire.exchange import TrainOrder
 from tests import reference
+from tests.fl_sparse.train_orders import training_job
 
-NAMESPACES = {"numpy": ArrayOps, "torch": TorchOps}
+OPS = {"numpy": ArrayOps, "torch": TorchOps}
 FILL = {"masked": float("-inf"), "zeroed": 0.0}
 OPTIMIZERS = [
     OptimizerSpec("sgd", 0.1),
@@ -36,7 +36,7 @@ STEPS, BATCH, EXAMPLES, CLASSES = 5, 4, 30, 4
 
 @dataclass(frozen=True)
 class Job:
-    """A stack of subnets, each with examples of its own classes only."""
+    """A stack of MLPs, each with examples of its own classes only."""
 
     spec: MLPSpec
     parameters: list[dict[str, np.ndarray]]
@@ -47,19 +47,11 @@ class Job:
     present: np.ndarray
     optimizer: OptimizerSpec
 
-    def run(self, kind: str, absent: AbsentClasses | None, **options) -> TrainResult:
-        return train_stack(
-            {name: [values[name] for values in self.parameters] for name in self.parameters[0]},
-            self.scales,
-            self.features,
-            self.labels,
-            self.batches,
-            optimizer=self.optimizer,
-            spec=self.spec,
-            ops=NAMESPACES[kind](),
-            absent=absent,
-            **options,
-        )
+    def run(self, kind: str, absent: AbsentClasses | None, **options) -> StackResult:
+        held = {name: [values[name] for values in self.parameters] for name in self.parameters[0]}
+        data = Batches(self.features, self.labels, self.batches)
+        stack = StackInput(held, self.scales, data, self.optimizer, absent=absent, **options)
+        return train_stack(self.spec, stack, OPS[kind]())
 
     def absent(self, a: int) -> list[int]:
         return np.flatnonzero(~self.present[a]).tolist()
@@ -69,7 +61,7 @@ def make_job(
     *, stack=3, widths=(7, 6), optimizer=OPTIMIZERS[0], normalization="none", skip=False, padded=False, seed=0
 ) -> Job:
     rng = np.random.default_rng(seed)
-    spec = MLPSpec(5, tuple(widths), CLASSES, "relu", normalization)
+    spec = MLPSpec(5, tuple(widths), CLASSES, "relu", normalization, skip)
     parameters = [init_parameters(spec, seed + a) for a in range(stack)]
     for values in parameters if skip else []:
         values["skip.weight"] = rng.normal(size=(CLASSES, 5)).astype(np.float32)
@@ -98,7 +90,7 @@ jobs = st.builds(
 
 
 @pytest.mark.parametrize("rule", FILL)
-@pytest.mark.parametrize("kind", NAMESPACES)
+@pytest.mark.parametrize("kind", OPS)
 @settings(max_examples=30, deadline=None)
 @given(job=jobs)
 def test_agrees_with_autograd_and_absent_rows_keep_their_bits(kind: str, rule: str, job: Job) -> None:
@@ -123,7 +115,7 @@ def test_agrees_with_autograd_and_absent_rows_keep_their_bits(kind: str, rule: s
 
 
 @pytest.mark.parametrize("rule", FILL)
-@pytest.mark.parametrize("kind", NAMESPACES)
+@pytest.mark.parametrize("kind", OPS)
 def test_layer_norm_goes_along(kind: str, rule: str) -> None:
     job = make_job(normalization="layer", widths=(9, 8), optimizer=OPTIMIZERS[2])
     result = job.run(kind, AbsentClasses(job.present, rule))
@@ -134,7 +126,7 @@ def test_layer_norm_goes_along(kind: str, rule: str) -> None:
             np.testing.assert_allclose(result.parameters[name][a], values, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-@pytest.mark.parametrize("kind", NAMESPACES)
+@pytest.mark.parametrize("kind", OPS)
 @pytest.mark.parametrize("rule", FILL)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_where_no_class_is_absent_nothing_changes(kind: str, rule: str, optimizer: OptimizerSpec) -> None:
@@ -145,7 +137,7 @@ def test_where_no_class_is_absent_nothing_changes(kind: str, rule: str, optimize
     assert plain.loss.tobytes() == covered.loss.tobytes()
 
 
-@pytest.mark.parametrize("kind", NAMESPACES)
+@pytest.mark.parametrize("kind", OPS)
 @pytest.mark.parametrize("rule", FILL)
 def test_self_distillation_leaves_absent_classes_out_of_teacher_and_prefix(kind: str, rule: str) -> None:
     job = make_job(stack=2, widths=(6, 5), optimizer=OptimizerSpec("sgd", 0.1), seed=4)
@@ -183,24 +175,16 @@ def test_self_distillation_leaves_absent_classes_out_of_teacher_and_prefix(kind:
         assert result.parameters["output.weight"][a][still].tobytes() == start["output.weight"][still].tobytes()
 
 
-def order(absent_classes: str, **changes) -> TrainOrder:
-    fields = {
-        "round": 1,
-        "subnet": 0,
-        "parameters": init_parameters(MLPSpec(5, (7,), CLASSES), 0),
-        "scales": (1.0, 1.0),
-        "activation": "relu",
-        "normalization": "none",
-        "optimizer": OptimizerSpec("adam", 0.01),
-        "first_step": 0,
-        "local_steps": 2,
-        "batch_size": 2,
-        "seed": 0,
-        "standardizer": None,
-        "expects_standardizer": False,
-        "absent_classes": absent_classes,
-    }
-    return TrainOrder(**(fields | changes))
+START = init_parameters(MLPSpec(5, (7,), CLASSES), 0)
+
+
+def client_job(rule: str, client: int, rows: np.ndarray) -> ClientJob:
+    adam = OptimizerSpec("adam", 0.01)
+    return ClientJob(training_job(START, optimizer=adam, batch_size=2, absent_classes=rule), client, rows)
+
+
+def trained(jobs: list[ClientJob], table: FeatureRows) -> list[Trained]:
+    return list(train_in_turn(MLPLearner(), jobs, table))
 
 
 @pytest.mark.parametrize("views", [1, 2])
@@ -210,24 +194,27 @@ def test_a_client_says_the_classes_of_all_its_examples(views: int) -> None:
     labels = np.repeat(np.arange(CLASSES), 10)
     features = rng.normal(size=(40 * views, 5)).astype(np.float32)
     parts = [np.r_[0:10, 20:21], np.r_[10:40], np.r_[35:38]]
-    data = [LocalData(features, labels, rows, client, views) for client, rows in enumerate(parts)]
-    replies = train_locally([order("masked") for _ in parts], data, ArrayOps())
-    assert [reply.classes for reply in replies] == [(0, 2), (1, 2, 3), (3,)]
-    assert all(type(number) is int for reply in replies for number in reply.classes or ())
-    assert [reply.classes for reply in train_locally([order("trained")] * 3, data, ArrayOps())] == [None] * 3
+    table = FeatureRows(features, labels, views)
+    results, plain = (
+        trained([client_job(rule, client, rows) for client, rows in enumerate(parts)], table)
+        for rule in ("masked", "trained")
+    )
+    assert [result.classes for result in results] == [(0, 2), (1, 2, 3), (3,)]
+    assert all(type(number) is int for result in results for number in result.classes or ())
+    assert [result.classes for result in plain] == [None] * 3
     # With one class there is nothing to tell apart: no loss, and no step.
-    assert replies[2].loss == 0.0
-    for name, values in order("masked").parameters.items():
-        np.testing.assert_array_equal(replies[2].parameters[name], values)
+    assert results[2].loss == 0.0
+    for name, values in START.items():
+        np.testing.assert_array_equal(results[2].parameters[name], values)
 
 
-def test_orders_of_another_rule_are_not_stacked_together() -> None:
+def test_jobs_of_another_rule_are_not_stacked_together() -> None:
     rng = np.random.default_rng(0)
-    data = [LocalData(rng.normal(size=(20, 5)).astype(np.float32), np.arange(20) % 2, np.arange(20), 0)] * 3
-    rules = ("trained", "masked", "zeroed")
-    together = train_locally([order(rule) for rule in rules], data, ArrayOps())
-    for rule, own, reply in zip(rules, data, together, strict=True):
-        (alone,) = train_locally([order(rule)], [own], ArrayOps())
+    table = FeatureRows(rng.normal(size=(20, 5)).astype(np.float32), np.arange(20) % 2)
+    jobs = [client_job(rule, 0, np.arange(20)) for rule in ("trained", "masked", "zeroed")]
+    together = trained(jobs, table)
+    for job, result in zip(jobs, together, strict=True):
+        (alone,) = trained([job], table)
         for name, values in alone.parameters.items():
-            np.testing.assert_array_equal(reply.parameters[name], values)
-    assert len({reply.parameters["output.weight"].tobytes() for reply in together}) == 3
+            np.testing.assert_array_equal(result.parameters[name], values)
+    assert len({result.parameters["output.weight"].tobytes() for result in together}) == 3

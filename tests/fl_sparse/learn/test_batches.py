@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fl_sparse.learn import batch_rows
+from fl_sparse.learn.batches import batch_rows
 from fl_sparse.rng import Purpose, generator
 from tests import reference
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fl_sparse.errors import InputError
-from fl_sparse.learn import OptimizerSpec
+from fl_sparse.learn.optimizers import OptimizerSpec
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from fl_sparse.learn import ArrayOps, OptimizerSpec, OrderedDropout, TorchOps, train_stack
-from fl_sparse.learn.local_training import LocalData, train_locally
+from fl_sparse.array_ops import ArrayOps, TorchOps
+from fl_sparse.learn.learner import ClientJob, FeatureRows, train_in_turn
+from fl_sparse.learn.mlp_stack.learner import MLPLearner
+from fl_sparse.learn.mlp_stack.stack import train_stack
+from fl_sparse.learn.optimizers import OptimizerSpec
+from fl_sparse.learn.ordered_dropout import OrderedDropout
+from fl_sparse.learn.stack import StackInput
+from fl_sparse.learn.stacked_data import Batches
+from fl_sparse.learn.task import TrainingJob
 from fl_sparse.model.mlp import MLPSpec, init_parameters
-from fl_sparse.part import SubnetAssignment, SubnetUpdate, extract, reassemble
+from fl_sparse.part import Part, PartUpdate, reassemble
 from fl_sparse.rng import Purpose, generator
 from fl_sparse.wire import content_of_order, read_order
-from fl_sparse.wire.exchange import TrainOrder
+from tests.fl_sparse.train_orders import order, training_job
 
 SPEC = MLPSpec(5, (8, 6), 3, "gelu")
 PREFIXES = ((2, 2), (4, 3), (8, 6))
@@ -19,9 +26,8 @@ FEATURES, LABELS = RNG.normal(size=(40, 5)).astype(np.float32), RNG.integers(0, 
 SGD = OptimizerSpec("sgd", 0.1)
 
 
-def cut(parameters: dict, widths: tuple[int, ...]) -> tuple[dict, SubnetAssignment]:
-    assignment = SubnetAssignment(tuple(np.arange(width) for width in widths))
-    return extract(parameters, assignment), assignment
+def prefix_part(widths: tuple[int, ...]) -> Part:
+    return Part({f"hidden.{layer}": np.arange(width) for layer, width in enumerate(widths)})
 
 
 @pytest.mark.parametrize("ops", [ArrayOps(), TorchOps()], ids=["numpy", "torch"])
@@ -30,36 +36,20 @@ def test_a_masked_step_is_a_step_of_the_cut_model(ops: ArrayOps) -> None:
     widths = np.array([[PREFIXES[d] for d in (0, 2, 1, 0)], [PREFIXES[d] for d in (1, 1, 2, 0)]])
     batches = RNG.integers(0, 40, size=(2, 4, 6))
     stacked = {name: [start[name] for start in starts] for name in starts[0]}
-    masked = train_stack(
-        stacked,
-        (1.0,) * 3,
-        FEATURES,
-        LABELS,
-        batches,
-        optimizer=SGD,
-        spec=SPEC,
-        ops=ops,
-        ordered=OrderedDropout(widths),
-    )
-    for subnet, start in enumerate(starts):
-        model = start
+    data = Batches(FEATURES, LABELS, batches)
+    masked = train_stack(SPEC, StackInput(stacked, (1.0,) * 3, data, SGD, ordered=OrderedDropout(widths)), ops)
+    for a, start in enumerate(starts):
+        whole = start
         for step in range(4):
-            own = tuple(widths[subnet, step].tolist())
-            part, assignment = cut(model, own)
-            trained = train_stack(
-                {name: values[None] for name, values in part.items()},
-                (1.0,) * 3,
-                FEATURES,
-                LABELS,
-                batches[subnet : subnet + 1, step : step + 1],
-                optimizer=SGD,
-                spec=MLPSpec(5, own, 3, "gelu"),
-                ops=ops,
-            )
-            update = SubnetUpdate(assignment, {name: values[0] for name, values in trained.parameters.items()}, 1.0)
-            model, _ = reassemble(model, [update])
-        for name, values in model.items():
-            np.testing.assert_allclose(masked.parameters[name][subnet], values, rtol=1e-5, atol=1e-6, err_msg=name)
+            own = tuple(widths[a, step].tolist())
+            part = prefix_part(own)
+            held = {name: values[None] for name, values in part.cut(SPEC.model, whole).items()}
+            data = Batches(FEATURES, LABELS, batches[a : a + 1, step : step + 1])
+            trained = train_stack(MLPSpec(5, own, 3, "gelu"), StackInput(held, (1.0,) * 3, data, SGD), ops)
+            update = PartUpdate(part, {name: values[0] for name, values in trained.parameters.items()}, 1.0)
+            whole, _ = reassemble(SPEC.model, whole, [update])
+        for name, values in whole.items():
+            np.testing.assert_allclose(masked.parameters[name][a], values, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def masked_logits(tensors: dict, rows: np.ndarray, widths: tuple[int, ...]) -> torch.Tensor:
@@ -78,17 +68,10 @@ def test_steps_are_those_of_autograd(optimizer: OptimizerSpec, distilled: bool, 
     start, draws = init_parameters(SPEC, 3), (2, 0, 1, 0)
     batches = RNG.integers(0, 40, size=(1, 4, 6))
     batches[0, 1, 4:] = -1
-    masked = train_stack(
-        {name: values[None] for name, values in start.items()},
-        (1.0,) * 3,
-        FEATURES,
-        LABELS,
-        batches,
-        optimizer=optimizer,
-        spec=SPEC,
-        ops=ops,
-        ordered=OrderedDropout(np.array([[PREFIXES[d] for d in draws]]), distilled),
-    )
+    stacked = {name: values[None] for name, values in start.items()}
+    ordered = OrderedDropout(np.array([[PREFIXES[d] for d in draws]]), distilled)
+    data = Batches(FEATURES, LABELS, batches)
+    masked = train_stack(SPEC, StackInput(stacked, (1.0,) * 3, data, optimizer, ordered=ordered), ops)
     tensors = {name: torch.tensor(values, requires_grad=True) for name, values in start.items()}
     steps = (
         torch.optim.Adam(tensors.values(), optimizer.learning_rate)
@@ -114,31 +97,31 @@ def test_steps_are_those_of_autograd(optimizer: OptimizerSpec, distilled: bool, 
         np.testing.assert_allclose(masked.parameters[name][0], values.detach(), rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-def order(**changes) -> TrainOrder:
+START = init_parameters(SPEC, 0)
+
+
+def job(**changes) -> TrainingJob:
     fields = {
-        "round": 1,
-        "subnet": 0,
-        "parameters": init_parameters(SPEC, 0),
         "scales": (1.0, 1.0, 1.0),
         "activation": "gelu",
-        "normalization": "none",
         "optimizer": SGD,
         "first_step": 7,
         "local_steps": 5,
-        "batch_size": 4,
         "seed": 2,
-        "standardizer": None,
-        "expects_standardizer": False,
         "prefixes": PREFIXES,
     }
-    return TrainOrder(**(fields | changes))
+    return training_job(START, **(fields | changes))
+
+
+def across(sent: TrainingJob) -> TrainingJob:
+    return read_order(content_of_order(order(sent))).job
 
 
 def test_prefixes_pass_the_wire() -> None:
-    assert read_order(content_of_order(order())).prefixes == PREFIXES
-    assert read_order(content_of_order(order(prefixes=()))).prefixes == ()
-    assert not read_order(content_of_order(order())).self_distillation
-    assert read_order(content_of_order(order(self_distillation=True))).self_distillation
+    assert across(job()).part.prefixes == PREFIXES
+    assert across(job(prefixes=())).part.prefixes == ()
+    assert not across(job()).task.self_distillation
+    assert across(job(self_distillation=True)).task.self_distillation
 
 
 def test_prefixes_are_drawn_from_seed_client_and_step() -> None:
@@ -148,29 +131,26 @@ def test_prefixes_are_drawn_from_seed_client_and_step() -> None:
         for k in range(10_000)
         if all(generator(Purpose.ORDERED_WIDTH, 2, k, t).integers(3) == 0 for t in range(7, 12))
     )
-    data = [LocalData(FEATURES, LABELS, np.arange(40), k, 1) for k in (client, client + 1)]
-    start = order().parameters
-    narrow, other = train_locally([order(), order()], data, ArrayOps())
-    changed = narrow.parameters["hidden.0.weight"] != start["hidden.0.weight"]
+
+    def trained(*jobs: TrainingJob) -> list[np.ndarray]:
+        clients = [ClientJob(own, client + number, np.arange(40)) for number, own in enumerate(jobs)]
+        results = train_in_turn(MLPLearner(), clients, FeatureRows(FEATURES, LABELS))
+        return [result.parameters["hidden.0.weight"] for result in results]
+
+    start = START["hidden.0.weight"]
+    narrow, other = trained(job(), job())
+    changed = narrow != start
     assert changed[:2].any(axis=1).all()
     assert not changed[2:].any()
-    assert (other.parameters["hidden.0.weight"] != start["hidden.0.weight"])[2:].any()
-    whole, _ = train_locally([order(prefixes=()), order()], data, ArrayOps())
-    assert (whole.parameters["hidden.0.weight"] != start["hidden.0.weight"]).any(axis=1).all()
+    assert (other != start)[2:].any()
+    whole, _ = trained(job(prefixes=()), job())
+    assert (whole != start).any(axis=1).all()
 
 
 def test_layer_norm_is_refused() -> None:
     spec = MLPSpec(5, (8, 6), 3, normalization="layer")
     stacked = {name: values[None] for name, values in init_parameters(spec, 0).items()}
+    data = Batches(FEATURES, LABELS, np.zeros((1, 1, 2), dtype=np.int64))
+    stack = StackInput(stacked, (1.0,) * 3, data, SGD, ordered=OrderedDropout(np.array([[[2, 2]]])))
     with pytest.raises(ValueError, match="normalization 'none' only"):
-        train_stack(
-            stacked,
-            (1.0,) * 3,
-            FEATURES,
-            LABELS,
-            np.zeros((1, 1, 2), dtype=np.int64),
-            optimizer=SGD,
-            spec=spec,
-            ops=ArrayOps(),
-            ordered=OrderedDropout(np.array([[[2, 2]]])),
-        )
+        train_stack(spec, stack, ArrayOps())

@@ -1,52 +1,14 @@
-"""The MLP's names, shapes, initial law and pass forward."""
+"""The MLP's names, shapes and initial law."""
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fl_sparse.errors import InputError
-from fl_sparse.model.mlp import MLPSpec, init_parameters, parameter_shapes, predict
-from tests import reference
-
-
-@settings(deadline=None, max_examples=40)
-@given(
-    widths=st.lists(st.integers(1, 9), max_size=3),
-    activation=st.sampled_from(["relu", "gelu"]),
-    normalization=st.sampled_from(["none", "layer"]),
-    skip=st.booleans(),
-    scaled=st.booleans(),
-    batch_size=st.integers(1, 9),
-    seed=st.integers(0, 99),
-)
-def test_predicts_the_formula_in_numpy_and_torch(
-    widths: list[int], activation: str, normalization: str, skip: bool, scaled: bool, batch_size: int, seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    spec = MLPSpec(6, tuple(widths), 3, activation, normalization)
-    parameters = init_parameters(spec, seed)
-    if skip:
-        parameters["skip.weight"] = rng.normal(size=(3, 6)).astype(np.float32)
-        parameters["skip.bias"] = rng.normal(size=3).astype(np.float32)
-    x = rng.normal(size=(7, 6)).astype(np.float32)
-    scales = tuple(rng.uniform(0.5, 3, len(widths) + 1)) if scaled else None
-    tensors = {name: torch.tensor(values, dtype=torch.float64) for name, values in parameters.items()}
-    expected = reference.logits(tensors, torch.tensor(x, dtype=torch.float64), scales or [1.0] * 9, spec).numpy()
-    found = predict(parameters, spec, x, scales, batch_size=batch_size)
-    # LayerNorm over one or two units divides differences by their own size.
-    np.testing.assert_allclose(found, expected, rtol=2e-3 if normalization == "layer" else 1e-4, atol=1e-4)
-    held = {name: torch.tensor(values) for name, values in parameters.items()}
-    also = predict(held, spec, torch.tensor(x), scales, batch_size=batch_size)
-    assert isinstance(found, np.ndarray)
-    assert isinstance(also, torch.Tensor)
-    np.testing.assert_allclose(found, also.numpy(), rtol=2e-3 if normalization == "layer" else 1e-5, atol=1e-4)
-
-
-def test_predicting_nothing_gives_nothing() -> None:
-    spec = MLPSpec(6, (4,), 3)
-    assert predict(init_parameters(spec, 0), spec, np.empty((0, 6), dtype=np.float32)).shape == (0, 3)
+from fl_sparse.model.mlp import MLPSpec, init_parameters
+from fl_sparse.model.parameters import shapes_of
 
 
 def test_initial_parameters_follow_torch_linear_law_and_the_seed() -> None:
@@ -58,7 +20,7 @@ def test_initial_parameters_follow_torch_linear_law_and_the_seed() -> None:
         assert values.dtype == np.float32
         assert np.abs(values).max() <= 1 / np.sqrt(400)
         assert values.std() == pytest.approx(getattr(linear, name).std().item(), rel=0.1)
-    assert {name: values.shape for name, values in one.items()} == parameter_shapes(spec)
+    assert {name: values.shape for name, values in one.items()} == shapes_of(spec.model)
     assert all(np.array_equal(one[name], same[name]) for name in one)
     assert not np.array_equal(one["hidden.0.weight"], other["hidden.0.weight"])
     assert (one["hidden.0.norm.weight"] == 1).all()
@@ -71,7 +33,7 @@ def test_initial_parameters_follow_torch_linear_law_and_the_seed() -> None:
     skip=st.booleans(),
 )
 def test_sizes_are_read_off_the_parameters(widths: list[int], normalization: str, skip: bool) -> None:
-    spec = MLPSpec(6, tuple(widths), 3, "gelu", normalization)
+    spec = MLPSpec(6, tuple(widths), 3, "gelu", normalization, skip)
     parameters = init_parameters(spec, 0)
     if skip:
         parameters |= {"skip.weight": np.zeros((3, 6), np.float32), "skip.bias": np.zeros(3, np.float32)}

@@ -8,25 +8,27 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_sparse.array_ops import ALIGNMENT
-from fl_sparse.learn import ArrayOps, TorchOps
-from fl_sparse.part import Reassembly, SubnetAssignment, SubnetUpdate, reassemble
+from fl_sparse.array_ops import ALIGNMENT, ArrayOps, TorchOps
+from fl_sparse.model.mlp import MLPSpec
+from fl_sparse.model.parameters import CLASSES as CLASS_AXIS
+from fl_sparse.part import Part, PartUpdate, Reassembly, reassemble
 from fl_sparse.part.factored import SUM_ROWS, FactoredSum, FactoredWeight
 
 WIDTH, INPUTS, CLASSES = 6, 5, 3
-NAMESPACES = {"numpy": ArrayOps, "torch": TorchOps}
+MODEL = MLPSpec(INPUTS, (WIDTH,), CLASSES).model
+OPS = {"numpy": ArrayOps, "torch": TorchOps}
 
 
-def start_of(units: np.ndarray, model: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def start_of(units: np.ndarray, whole: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {
-        "hidden.0.weight": model["hidden.0.weight"][units],
-        "hidden.0.bias": model["hidden.0.bias"][units],
-        "output.weight": model["output.weight"][:, units],
-        "output.bias": model["output.bias"],
+        "hidden.0.weight": whole["hidden.0.weight"][units],
+        "hidden.0.bias": whole["hidden.0.bias"][units],
+        "output.weight": whole["output.weight"][:, units],
+        "output.bias": whole["output.bias"],
     }
 
 
-def whole_model(rng: np.random.Generator) -> dict[str, np.ndarray]:
+def random_values(rng: np.random.Generator) -> dict[str, np.ndarray]:
     shapes = {
         "hidden.0.weight": (WIDTH, INPUTS),
         "hidden.0.bias": (WIDTH,),
@@ -37,16 +39,16 @@ def whole_model(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 class Clients:
-    """Updates of clients that share a few subnets' received weights."""
+    """Updates of clients that share a few parts' received weights."""
 
-    def __init__(self, subnets: list[np.ndarray], kind: str, seed: int) -> None:
-        self.rng, self.ops = np.random.default_rng(seed), NAMESPACES[kind]()
-        self.model = whole_model(self.rng)
-        self.subnets = [SubnetAssignment((units,)) for units in subnets]
-        self.starts = [start_of(units, self.model) for units in subnets]
+    def __init__(self, parts: list[np.ndarray], kind: str, seed: int) -> None:
+        self.rng, self.ops = np.random.default_rng(seed), OPS[kind]()
+        self.whole = random_values(self.rng)
+        self.parts = [Part({"hidden.0": units}) for units in parts]
+        self.starts = [start_of(units, self.whole) for units in parts]
 
-    def update(self, subnet: int, rows: int, weight: float, *, factored: bool = True) -> SubnetUpdate:
-        start = self.starts[subnet]
+    def update(self, number: int, rows: int, weight: float, *, factored: bool = True) -> PartUpdate:
+        start = self.starts[number]
         trained: dict = {
             name: values + self.rng.normal(size=values.shape).astype(np.float32) for name, values in start.items()
         }
@@ -57,10 +59,10 @@ class Clients:
                     for width in start[name].shape
                 )
                 trained[name] = FactoredWeight(start[name], left, right, self.ops, 1.0)
-        return SubnetUpdate(self.subnets[subnet], trained, weight)
+        return PartUpdate(self.parts[number], trained, weight)
 
 
-def multiplied(update: SubnetUpdate) -> SubnetUpdate:
+def multiplied(update: PartUpdate) -> PartUpdate:
     return replace(update, parameters={name: np.asarray(values) for name, values in update.parameters.items()})
 
 
@@ -68,48 +70,48 @@ PARTED = [np.array([0, 2, 4]), np.array([1, 3, 5])]
 OVERLAPPING = [np.arange(4), np.arange(2, 6), np.arange(6)]
 
 
-@pytest.mark.parametrize("kind", NAMESPACES)
+@pytest.mark.parametrize("kind", OPS)
 @settings(max_examples=40, deadline=None)
 @given(
-    subnets=st.sampled_from([[np.arange(WIDTH)], PARTED, OVERLAPPING]),
+    parts=st.sampled_from([[np.arange(WIDTH)], PARTED, OVERLAPPING]),
     chosen=st.lists(
         st.tuples(st.integers(0, 2), st.integers(1, 4), st.integers(1, 9), st.booleans()), min_size=1, max_size=8
     ),
     outputs=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_the_mean_is_that_of_the_matrices(kind: str, subnets, chosen, outputs: bool, seed: int) -> None:
-    clients = Clients(subnets, kind, seed)
+def test_the_mean_is_that_of_the_matrices(kind: str, parts, chosen, outputs: bool, seed: int) -> None:
+    clients = Clients(parts, kind, seed)
     updates = [
-        clients.update(number % len(subnets), rows, float(weight), factored=factored)
+        clients.update(number % len(parts), rows, float(weight), factored=factored)
         for number, rows, weight, factored in chosen
     ]
     if outputs:
-        updates[0] = replace(updates[0], outputs=np.array([0, 2]))
-    found, covered = reassemble(clients.model, updates)
-    expected, expected_covered = reassemble(clients.model, [multiplied(update) for update in updates])
+        updates[0] = updates[0].within(MODEL, CLASS_AXIS, np.array([0, 2]))
+    found, covered = reassemble(MODEL, clients.whole, updates)
+    expected, expected_covered = reassemble(MODEL, clients.whole, [multiplied(update) for update in updates])
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, rtol=2e-5, atol=2e-5)
         np.testing.assert_array_equal(covered[name], expected_covered[name])
 
 
-@pytest.mark.parametrize("kind", NAMESPACES)
+@pytest.mark.parametrize("kind", OPS)
 def test_a_single_client_is_taken_bit_for_bit(kind: str) -> None:
     clients = Clients(PARTED, kind, 0)
     updates = [clients.update(number, 3, 7.0 + number) for number in range(2)]
-    found, _ = reassemble(clients.model, updates)
+    found, _ = reassemble(MODEL, clients.whole, updates)
     for update, units in zip(updates, PARTED, strict=True):
         assert found["hidden.0.weight"][units].tobytes() == np.asarray(update.parameters["hidden.0.weight"]).tobytes()
 
 
-@pytest.mark.parametrize("kind", NAMESPACES)
+@pytest.mark.parametrize("kind", OPS)
 @pytest.mark.parametrize("bound", [1, 300, 10**9])
 def test_how_updates_are_divided_changes_no_bit(kind: str, bound: int) -> None:
     clients = Clients(PARTED, kind, 1)
     rows = SUM_ROWS // 5 + 1
     updates = [clients.update(number % 2, rows, 1.0 + number, factored=number != 5) for number in range(24)]
-    expected, _ = reassemble(clients.model, updates)
-    sums = Reassembly(clients.model, bound)
+    expected, _ = reassemble(MODEL, clients.whole, updates)
+    sums = Reassembly(MODEL, clients.whole, bound)
     for update in updates:
         sums.add(update)
     found, _ = sums.result()
@@ -124,7 +126,7 @@ def test_factors_are_not_multiplied_out_one_by_one(monkeypatch) -> None:
         raise AssertionError("a client's matrix was made")
 
     monkeypatch.setattr(FactoredWeight, "__array__", refused)
-    reassemble(clients.model, updates)
+    reassemble(MODEL, clients.whole, updates)
 
 
 def test_memory_counts_the_factors() -> None:

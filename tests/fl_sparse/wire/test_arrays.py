@@ -7,7 +7,7 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_sparse.codec.quantization import UPDATE_FORMATS, encode
+from fl_sparse.codec import CODECS
 from fl_sparse.wire import array_record, parameters_of, wire_bytes
 from fl_sparse.wire.arrays import SMALL, finite
 
@@ -67,12 +67,12 @@ def test_sizes_do_not_depend_on_how_an_array_lies_in_memory(shape, dtype) -> Non
         assert wire_bytes(content) == deflated(content)
 
 
-@pytest.mark.parametrize("update_format", UPDATE_FORMATS)
+@pytest.mark.parametrize("update_format", CODECS)
 def test_wire_bytes_are_exact_in_every_format(update_format: str) -> None:
     rng = np.random.default_rng(0)
     shapes = {"hidden.0.weight": (30, 20), "hidden.0.bias": (30,), "output.weight": (3, 30), "output.bias": (3,)}
     weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-    content = RecordDict({"arrays": array_record(encode(weights, update_format))})
+    content = RecordDict({"arrays": array_record(CODECS[update_format].encode(weights))})
     assert wire_bytes(content) == deflated(content)
 
 
@@ -80,7 +80,7 @@ def test_wire_bytes_are_exact_in_every_format(update_format: str) -> None:
 def test_a_format_weighs_its_share_of_float32(update_format: str, share: float) -> None:
     weights = {f"hidden.{layer}.weight": np.ones((400, 500), np.float32) for layer in range(2)}
     whole, part = (
-        wire_bytes(RecordDict({"a": array_record(encode(weights, key))})) for key in ("float32", update_format)
+        wire_bytes(RecordDict({"a": array_record(CODECS[key].encode(weights))})) for key in ("float32", update_format)
     )
     # 4 bytes of scale a row of 500 bytes, and a kilobyte of names.
     assert share < part / whole < share + (0.004 if update_format == "int8" else 0.001)

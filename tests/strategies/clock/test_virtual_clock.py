@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from fl_sparse.config.device_profiles import DeviceProfile
 from fl_sparse.errors import InputError
-from fl_sparse.wire import array_record, content_of_evaluation, wire_bytes
-from fl_sparse.wire.exchange import EvaluationReply
+from fl_sparse.wire import EvaluationReply, array_record, content_of_evaluation, wire_bytes
 from server.flower_private import number_message
 from strategies.clock.deadline import check_deadline
 from strategies.clock.virtual_clock import ClientTime, VirtualClock
@@ -25,6 +24,7 @@ from tests.strategies.cohort_of_five import (
     cohort,
     configuration,
     model,
+    network,
     strategy,
 )
 
@@ -189,11 +189,10 @@ def test_evaluations_by_clients_take_time_and_are_never_late() -> None:
 def test_a_deadline_that_nobody_can_meet_is_refused(name: str) -> None:
     free = strategy(devices(name))
     weights = model(free.config)
-    shapes = {key: values.shape for key, values in weights.items()}
 
     def check(deadline: float, **changes) -> None:
         config = devices(name, deadline, **changes)
-        check_deadline(config, assignment_rule(config), cohort(config), shapes)
+        check_deadline(config, assignment_rule(config), cohort(config), network(config))
 
     times = []
     for number in range(1, 41):

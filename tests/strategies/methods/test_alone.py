@@ -18,13 +18,16 @@ from fl_sparse.config.text import parse_override
 from fl_sparse.errors import InputError
 from fl_sparse.features.statistics import FeatureStatistics, Standardizer
 from fl_sparse.federation import held_out_tables, standardized
-from fl_sparse.learn import ArrayOps, OptimizerSpec
-from fl_sparse.learn.local_training import LocalData, train_locally
-from fl_sparse.model.mlp import MLPSpec, init_parameters, predict
+from fl_sparse.learn.learner import ClientJob, FeatureRows, train_in_turn
+from fl_sparse.learn.mlp_stack.learner import MLPLearner
+from fl_sparse.learn.mlp_stack.predict import predict
+from fl_sparse.learn.optimizers import OptimizerSpec
+from fl_sparse.model.mlp import MLPSpec, init_parameters
 from fl_sparse.model.own_models import joined, models_of, separated
+from fl_sparse.model.parameters import ParameterSpec
 from fl_sparse.rng import Purpose
-from fl_sparse.wire import array_record, parameters_of
-from fl_sparse.wire.exchange import ClientDescription
+from fl_sparse.wire import ClientDescription, array_record, parameters_of
+from fl_sparse.wire.replies import reply_to
 from server.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from server.evaluation import Examination
 from server.flower_private import identify_process
@@ -38,10 +41,11 @@ from tests.strategies.cohort_of_five import (
     aggregate,
     answer,
     ask,
-    cohort,
+    by_node,
     configuration,
     description,
     model,
+    network,
 )
 from tests.strategies.golden import CLASSES, CLIENTS, FEATURES, made_up_data
 
@@ -83,8 +87,10 @@ def test_every_client_trains_as_by_autograd_on_its_own_images(name: str) -> None
     config = from_mapping(to_mapping(config) | {"learning-rate": rate}, source="test")
     features, labels, parts = made_up_data()
 
-    def train(orders, clients):
-        return train_locally(orders, [LocalData(features, labels, parts[k], k) for k in clients], ArrayOps())
+    def train(addressed):
+        jobs = [ClientJob(to.order.job, to.client, parts[to.client], to.group) for to in addressed]
+        results = train_in_turn(MLPLearner(), jobs, FeatureRows(features, labels))
+        return [reply_to(to.order, result, None)[0] for to, result in zip(addressed, results, strict=True)]
 
     nothing = FeatureStatistics(0, np.zeros(FEATURES), np.zeros(FEATURES))
     described = {
@@ -92,8 +98,8 @@ def test_every_client_trains_as_by_autograd_on_its_own_images(name: str) -> None
         for k, part in enumerate(parts)
     }
     grid = InProcessGrid(ClientApp(), to_mapping(config), CLIENTS, train)
-    made = flower_strategy(config, assignment_rule(config), described, None)
     spec = MLPSpec(FEATURES, config.widths, CLASSES)
+    made = flower_strategy(config, assignment_rule(config), spec, described, None)
     start = init_parameters(spec, config.seed)
     arrays = array_record(made.initial(start))
     for number in (1, 2, 3):
@@ -127,8 +133,7 @@ def test_every_client_trains_as_by_autograd_on_its_own_images(name: str) -> None
 def test_a_bad_or_missing_reply_leaves_its_own_client_where_it_was() -> None:
     config = configuration("alone")
     identify_process(1, 1)
-    clients = {FIRST_NODE + client.partition_id: client for client in cohort(config)}
-    made = flower_strategy(config, assignment_rule(config), clients, None)
+    made = flower_strategy(config, assignment_rule(config), network(config), by_node(config), None)
     start = made.initial(model(config))
     messages = ask(made, start)
     replies = [answer(message, 0.5) for message in messages]
@@ -252,13 +257,14 @@ def test_a_client_that_cannot_hold_the_model_is_named(tiny_encoder: str, capsys,
 
 def test_more_models_than_memory_are_refused() -> None:
     config = RunConfig(strategy="alone", hidden_widths="none")
-    rule, shapes = assignment_rule(config), {"output.weight": (1000, 1500)}
+    rule = assignment_rule(config)
+    whole = {"output.weight": ParameterSpec((1000, 1500), ("classes", "features"))}
     clients = {FIRST_NODE + client: description(client) for client in range(1001)}
     some = dict(list(clients.items())[:1000])
-    check_round_memory(config, rule, some, shapes, streamed=True, available=24_000_000_000)
-    check_round_memory(config, rule, clients, shapes, streamed=True, available=None)
+    check_round_memory(config, rule, some, whole, streamed=True, available=24_000_000_000)
+    check_round_memory(config, rule, clients, whole, streamed=True, available=None)
     with pytest.raises(InputError, match=r"keeps 1001 models of 6 MB, which take about 24 GB .*; 24 GB are available"):
-        check_round_memory(config, rule, clients, shapes, streamed=True, available=24_000_000_000)
+        check_round_memory(config, rule, clients, whole, streamed=True, available=24_000_000_000)
 
 
 @given(st.dictionaries(st.integers(0, 10**6), st.dictionaries(st.text(min_size=1), st.integers(), min_size=1)))

@@ -12,9 +12,10 @@ from experiments.__main__ import main
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
 from fl_sparse.features.statistics import FeatureStatistics
-from fl_sparse.wire.exchange import ClientDescription
+from fl_sparse.wire import ClientDescription
 from strategies.methods.ist_capacity import part_sizes
 from strategies.registry import assignment_rule
+from tests.strategies.cohort_of_five import units
 
 
 def clients(*capacities: float) -> list[ClientDescription]:
@@ -60,11 +61,12 @@ def test_parts_of_a_group_are_disjoint_and_cover_all_units(count: int, number: i
     placed = assignment_rule(config).place(number, clients(*([1.0, 0.5, 0.25] * 3)[:count]))
     groups = -(-count // subnets)
     for layer, width in enumerate(config.widths):
-        held = np.bincount(np.concatenate([place.assignment.units[layer] for place in placed]), minlength=width)
+        shares = [units(group.placement.part, config.widths)[layer] for group in placed for _ in group.positions]
+        held = np.bincount(np.concatenate(shares), minlength=width)
         assert held.max() <= groups
         assert held.min() >= (1 if count == groups * subnets or groups == 1 else 0)
     if count == 1:
-        assert [len(units) for units in placed[0].assignment.units] == [20, 12]
+        assert [len(own) for own in units(placed[0].placement.part, config.widths)] == [20, 12]
 
 
 def test_capacities_are_given_in_turn() -> None:

@@ -17,7 +17,8 @@ from fl_sparse.config.text import parse_override
 from fl_sparse.errors import InputError
 from fl_sparse.federation import held_out_tables, training_table
 from fl_sparse.learn.closed_form import PENALTIES, gram_flops, gram_of
-from fl_sparse.model.mlp import MLPSpec, predict
+from fl_sparse.learn.mlp_stack.predict import predict
+from fl_sparse.model.mlp import MLPSpec
 from server.progress import PlainWatcher
 from strategies.registry import assignment_rule
 

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
 from fl_sparse.features.statistics import FeatureStatistics
-from fl_sparse.model.mlp import MLPSpec, init_parameters
-from fl_sparse.part import SubnetUpdate, extract, reassemble
-from fl_sparse.wire.exchange import ClientDescription
+from fl_sparse.model.mlp import MLPSpec, hidden_axes, init_parameters
+from fl_sparse.part import PartUpdate, reassemble
+from fl_sparse.wire import ClientDescription
 from strategies.methods.ist import IST, draw_subnets
+from strategies.round.groups import by_position
 
 
 @st.composite
@@ -23,10 +24,10 @@ def partitions(draw) -> tuple[tuple[int, ...], int]:
 @given(partition=partitions(), draw=st.integers(0, 5), seed=st.integers(0, 5))
 def test_parts_are_disjoint_cover_all_units_and_are_even(partition, draw: int, seed: int) -> None:
     widths, count = partition
-    subnets = draw_subnets(widths, count, draw=draw, seed=seed)
+    subnets = draw_subnets(hidden_axes(widths), count, draw=draw, seed=seed)
     assert len(subnets) == count
     for layer, width in enumerate(widths):
-        parts = [subnet.units[layer] for subnet in subnets]
+        parts = [subnet.units[f"hidden.{layer}"] for subnet in subnets]
         assert sorted(np.concatenate(parts).tolist()) == list(range(width))
         sizes = [len(part) for part in parts]
         assert max(sizes) - min(sizes) <= 1
@@ -35,14 +36,16 @@ def test_parts_are_disjoint_cover_all_units_and_are_even(partition, draw: int, s
 
 
 def test_draws_differ_by_round_layer_and_seed_and_repeat() -> None:
-    base = draw_subnets((64, 64), 4, draw=0, seed=0)
-    again = draw_subnets((64, 64), 4, draw=0, seed=0)
+    axes = hidden_axes((64, 64))
+    base = draw_subnets(axes, 4, draw=0, seed=0)
+    again = draw_subnets(axes, 4, draw=0, seed=0)
     for one, other in zip(base, again, strict=True):
-        for left, right in zip(one.units, other.units, strict=True):
-            np.testing.assert_array_equal(left, right)
-    assert not np.array_equal(base[0].units[0], base[0].units[1])
-    for changed in (draw_subnets((64, 64), 4, draw=1, seed=0), draw_subnets((64, 64), 4, draw=0, seed=1)):
-        assert not np.array_equal(base[0].units[0], changed[0].units[0])
+        assert one.units.keys() == other.units.keys() == axes.keys()
+        for axis, held in one.units.items():
+            np.testing.assert_array_equal(held, other.units[axis])
+    assert not np.array_equal(base[0].units["hidden.0"], base[0].units["hidden.1"])
+    for changed in (draw_subnets(axes, 4, draw=1, seed=0), draw_subnets(axes, 4, draw=0, seed=1)):
+        assert not np.array_equal(base[0].units["hidden.0"], changed[0].units["hidden.0"])
 
 
 def clients(*capacities: float) -> list[ClientDescription]:
@@ -51,20 +54,20 @@ def clients(*capacities: float) -> list[ClientDescription]:
 
 
 def rule(**changes) -> IST:
-    return IST.from_config(RunConfig(hidden_widths="12,10", **changes))
+    return IST.from_config(RunConfig(hidden_widths="12,10", **changes), hidden_axes((12, 10)))
 
 
 @given(count=st.integers(1, 40), subnets=st.integers(1, 10), number=st.integers(1, 50))
 def test_replicas_differ_in_number_by_at_most_one(count: int, subnets: int, number: int) -> None:
-    placed = rule(num_subnets=subnets).place(number, clients(*[1.0] * count))
-    counts = np.bincount([placement.subnet for placement in placed], minlength=subnets)
+    placed = by_position(rule(num_subnets=subnets).place(number, clients(*[1.0] * count)))
+    counts = np.bincount([group.number for group in placed], minlength=subnets)
     assert len(placed) == count
     assert counts.max() - counts.min() <= 1
 
 
 def test_idle_subnets_rotate_when_clients_are_few() -> None:
     few = rule(num_subnets=10)
-    trained = {few.place(number, clients(1.0))[0].subnet for number in range(1, 200)}
+    trained = {few.place(number, clients(1.0))[0].number for number in range(1, 200)}
     assert trained == set(range(10))
 
 
@@ -74,7 +77,7 @@ def test_subnets_are_drawn_anew_every_so_many_rounds(every: int) -> None:
 
     def units(number: int) -> bytes:
         placed = drawn.place(number, clients(1.0, 1.0))
-        return next(place.assignment.units[0].tobytes() for place in placed if place.subnet == 0)
+        return next(group.placement.part.units["hidden.0"].tobytes() for group in placed if group.number == 0)
 
     for number in range(1, 10):
         same = (number - 1) // every == number // every
@@ -88,9 +91,9 @@ def test_every_parameter_of_a_part_is_owned_and_comes_back(partition, seed: int,
     widths, count = partition
     spec = MLPSpec(5, widths, 3, normalization=norm)
     whole = init_parameters(spec, seed)
-    subnets = draw_subnets(widths, count, draw=0, seed=seed)
-    updates = [SubnetUpdate(subnet, extract(whole, subnet), 1 + number) for number, subnet in enumerate(subnets)]
-    merged, covered = reassemble(whole, updates)
+    subnets = draw_subnets(hidden_axes(widths), count, draw=0, seed=seed)
+    updates = [PartUpdate(part, part.cut(spec.model, whole), 1 + number) for number, part in enumerate(subnets)]
+    merged, covered = reassemble(spec.model, whole, updates)
     for name, values in whole.items():
         np.testing.assert_array_equal(merged[name], values)
         owned = covered[name]
@@ -100,7 +103,7 @@ def test_every_parameter_of_a_part_is_owned_and_comes_back(partition, seed: int,
 
 
 def test_a_client_that_cannot_hold_the_largest_part_is_named() -> None:
-    assert len(rule(num_subnets=4).place(1, clients(0.25, 0.3))) == 2
+    assert len(by_position(rule(num_subnets=4).place(1, clients(0.25, 0.3)))) == 2
     words = (
         r"client 1: capacity = 0\.2 is too small for num-subnets = 2, which has it train 6 of the 12 units of hidden "
         r"layer 0; expected 0\.5 or more"

@@ -13,8 +13,8 @@ from fl_sparse.config import RunConfig, from_mapping
 from fl_sparse.config.text import parse_override
 from fl_sparse.errors import InputError
 from fl_sparse.federation import training_table
-from fl_sparse.model.mlp import MLPSpec, init_parameters
-from fl_sparse.part import SubnetAssignment, SubnetUpdate, extract, reassemble, subnet_scales
+from fl_sparse.model.mlp import MLPSpec, init_parameters, layer_scales
+from fl_sparse.part import WHOLE, Part, PartUpdate, reassemble
 from fl_sparse.rng import Purpose
 from strategies.registry import assignment_rule
 
@@ -116,12 +116,15 @@ def test_there_is_no_hidden_layer_to_normalise() -> None:
 
 
 @pytest.mark.parametrize("rule", ["mean", "sqrt", "none"])
-def test_its_only_subnet_is_the_whole(rule: str) -> None:
-    weights = init_parameters(MLPSpec(5, (), 3), 0)
-    whole = SubnetAssignment(())
-    assert subnet_scales(whole, (), rule) == (1.0,)
-    cut = extract(weights, whole)
-    merged, covered = reassemble(weights, [SubnetUpdate(whole, cut, 1.0), SubnetUpdate(whole, cut, 2.0)])
+def test_its_only_part_is_the_whole(rule: str) -> None:
+    spec = MLPSpec(5, (), 3)
+    weights = init_parameters(spec, 0)
+    part = Part()
+    assert spec.shared_axes == {}
+    assert part.digest == WHOLE.digest
+    assert layer_scales((), (), rule) == (1.0,)
+    cut = part.cut(spec.model, weights)
+    merged, covered = reassemble(spec.model, weights, [PartUpdate(part, cut, 1.0), PartUpdate(part, cut, 2.0)])
     for name, values in weights.items():
         np.testing.assert_array_equal(cut[name], values)
         np.testing.assert_array_equal(merged[name], values)

@@ -10,20 +10,22 @@ from hypothesis import strategies as st
 from experiments.__main__ import main
 from fl_sparse.config import RunConfig
 from fl_sparse.features.statistics import FeatureStatistics
-from fl_sparse.wire.exchange import ClientDescription
+from fl_sparse.wire import ClientDescription
 from strategies.methods.fedrolex import window
 from strategies.registry import assignment_rule
-from strategies.round.groups import Placement
+from strategies.round.groups import Placement, by_position
+from tests.strategies.cohort_of_five import units as held_units
 
 
 def place(name: str, number: int, *capacities: float, **keys) -> list[Placement]:
     nothing = FeatureStatistics(0, np.zeros(1), np.zeros(1))
     clients = [ClientDescription(k, 1, 1, ("a",), capacity, nothing, "") for k, capacity in enumerate(capacities)]
-    return assignment_rule(RunConfig(strategy=name, hidden_widths="40,30", **keys)).place(number, clients)
+    groups = assignment_rule(RunConfig(strategy=name, hidden_widths="40,30", **keys)).place(number, clients)
+    return [group.placement for group in by_position(groups)]
 
 
 def units(placement: Placement) -> list[list[int]]:
-    return [layer.tolist() for layer in placement.assignment.units]
+    return [layer.tolist() for layer in held_units(placement.part, (40, 30))]
 
 
 @given(width=st.integers(1, 50), share=st.floats(0.02, 1.0), start=st.integers(0, 200))
@@ -53,9 +55,7 @@ def test_federated_dropout_draws_by_seed_round_client_and_layer() -> None:
 
 
 def test_federated_dropout_meets_all_units_equally_in_the_long_run() -> None:
-    counts = sum(
-        np.bincount(place("federated-dropout", n, 0.25)[0].assignment.units[0], minlength=40) for n in range(400)
-    )
+    counts = sum(np.bincount(units(place("federated-dropout", n, 0.25)[0])[0], minlength=40) for n in range(400))
     assert counts.sum() == 400 * 10
     # Each unit is held 100 times on average, with a standard deviation of 8.7.
     assert np.abs(counts - 100).max() < 40

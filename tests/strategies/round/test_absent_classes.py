@@ -19,7 +19,10 @@ from tests.strategies.cohort_of_five import (
     ask,
     configuration,
     model,
+    placed,
+    received,
     strategy,
+    units,
 )
 
 OUTPUTS = ("output.weight", "output.bias")
@@ -54,12 +57,12 @@ def test_rows_are_means_over_those_who_hold_their_class(method: str, data) -> No
     for key in OUTPUTS:
         total, say = np.zeros(weights[key].shape), np.zeros(weights[key].shape)
         for n, message in enumerate(messages):
-            client, placement = client_of(message), made._placed[message.metadata.dst_node_id]
+            client, placement = client_of(message), placed(made, message)
             weight = 10 * (client + 1) if placement.by_examples else 1
-            sent = read_order(message.content).parameters[key] + np.float32(0.1 * (n + 1))
-            units = placement.assignment.units[-1]
+            sent = received(message)[key] + np.float32(0.1 * (n + 1))
+            last = units(placement.part, config.widths)[-1]
             for row in held[client]:
-                columns = (row, units) if key == "output.weight" else (row,)
+                columns = (row, last) if key == "output.weight" else (row,)
                 total[columns] += weight * np.float64(sent[row])
                 say[columns] += weight
         expected = np.where(say > 0, total / np.maximum(say, 1), weights[key])
@@ -109,20 +112,21 @@ def test_a_row_that_nobody_holds_keeps_its_kept_moments() -> None:
             order = read_order(message.content)
             moments = {
                 moment: {key: values + np.float32(number) for key, values in kept.items()}
-                for moment, kept in order.moments.items()
+                for moment, kept in order.job.state.moments.items()
             }
             replies.append(answer(message, 0.1, classes=held[client_of(message)], moments=moments))
         return aggregate(made, replies, number)
 
     first = round_of(1, dict.fromkeys(range(5), tuple(range(CLASSES))), weights)
     before = {
-        moment: {key: values.copy() for key, values in held.items()} for moment, held in made.kept.moments.items()
+        moment: {key: values.copy() for key, values in held.items()}
+        for moment, held in made.optimizer_state.moments.items()
     }
     second = round_of(2, HELD, first)
     assert set(before) == {"first", "second"}
     for key in OUTPUTS:
         np.testing.assert_array_equal(second[key][2], first[key][2])
-        for moment, held in made.kept.moments.items():
+        for moment, held in made.optimizer_state.moments.items():
             np.testing.assert_array_equal(held[key][2], before[moment][key][2])
             assert (held[key][:2] != before[moment][key][:2]).all()
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import pytest
 from flwr.app import ConfigRecord, Message
 
-from fl_sparse.wire import array_record, content_of_evaluation, content_of_refusal
-from fl_sparse.wire.exchange import EvaluationReply
+from fl_sparse.wire import EvaluationReply, array_record, content_of_evaluation, content_of_refusal
 from server.flower_private import number_message
 from strategies.round.strategy import SubmodelStrategy
 from tests.strategies.cohort_of_five import CLIENTS, FIRST_NODE, Nodes, aggregate, answer, ask, configuration, model

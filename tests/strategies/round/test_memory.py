@@ -1,24 +1,20 @@
 """A round's memory, estimated before it starts."""
 
-import math
-
 import pytest
 
 from fl_sparse.errors import InputError
-from fl_sparse.model.mlp import MLPSpec, parameter_shapes
 from strategies.registry import assignment_rule
 from strategies.round.memory import check_round_memory, round_bytes
-from tests.strategies.cohort_of_five import FIRST_NODE, configuration, description
+from tests.strategies.cohort_of_five import by_node, configuration, description, network
 
-MODEL = 4 * sum(math.prod(shape) for shape in parameter_shapes(MLPSpec(6, (2000, 2000), 3)).values())
+MODEL = 4 * ((6 + 1) * 2000 + (2000 + 1) * 2000 + (2000 + 1) * 3)
 
 
 def estimate(name: str, count: int, *, streamed: bool, population: int = 0, **changes) -> int:
     config = configuration(name, hidden_widths="2000,2000", **changes)
-    shapes = parameter_shapes(MLPSpec(6, config.widths, 3))
     clients = [description(client, config.capacity_of(client)) for client in range(count)]
-    placements = assignment_rule(config).place(1, clients)
-    return round_bytes(config, clients, placements, shapes, population=population or count, streamed=streamed)
+    groups = assignment_rule(config).place(1, clients)
+    return round_bytes(config, groups, network(config).model, population=population or count, streamed=streamed)
 
 
 @pytest.mark.parametrize("name", ["fedavg", "ist"])
@@ -81,10 +77,9 @@ def test_residuals_are_one_for_each_client_that_ever_trained_here() -> None:
 @pytest.mark.parametrize("name", ["fedavg", "fedrolex", "fjord", "ist", "ist-capacity"])
 def test_a_round_that_does_not_fit_is_refused_with_the_estimate(name: str) -> None:
     config = configuration(name)
-    clients = {FIRST_NODE + k: description(k, config.capacity_of(k)) for k in range(5)}
-    shapes = parameter_shapes(MLPSpec(6, config.widths, 3))
+    clients, whole = by_node(config), network(config).model
     rule = assignment_rule(config)
-    check_round_memory(config, rule, clients, shapes, streamed=True, available=10**6)
-    check_round_memory(config, rule, clients, shapes, streamed=True, available=None)
+    check_round_memory(config, rule, clients, whole, streamed=True, available=10**6)
+    check_round_memory(config, rule, clients, whole, streamed=True, available=None)
     with pytest.raises(InputError, match=r"a round's 5 clients take about .* GB of memory; 1e-06 GB are available"):
-        check_round_memory(config, rule, clients, shapes, streamed=True, available=1000)
+        check_round_memory(config, rule, clients, whole, streamed=True, available=1000)

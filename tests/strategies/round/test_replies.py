@@ -21,7 +21,7 @@ from tests.strategies.cohort_of_five import (
     ("altered", "words"),
     [
         ({"round": 7}, "for round 7; expected 1"),
-        ({"subnet": 99}, "for subnet 99"),
+        ({"number": 99}, "for subnet 99"),
         ({"num_examples": 0}, "num-examples = 0"),
         ({"parameters": {}}, "missing"),
     ],

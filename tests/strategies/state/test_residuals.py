@@ -48,7 +48,8 @@ def test_a_client_seldom_asked_is_one_whose_last_update_was_long_ago() -> None:
 
 
 def test_the_last_accepted_update_decides() -> None:
-    known, half, whole = ResidualRounds(), prefix((8, 8), 0.5), prefix((8, 8), 1.0)
+    square = {"hidden.0": 8, "hidden.1": 8}
+    known, half, whole = ResidualRounds(), prefix(square, 0.5), prefix(square, 1.0)
     assert known.applying(0, half) == 0
     assert not known.accept(0, 3, half)
     assert (known.applying(0, half), known.applying(0, whole), known.applying(1, half)) == (3, 0, 0)
@@ -56,7 +57,8 @@ def test_the_last_accepted_update_decides() -> None:
     assert (known.applying(0, half), known.applying(0, whole)) == (0, 4)
     assert known.accept(0, 7, whole)
     # As many units in all, cut elsewhere, are other units.
-    assert prefix((4, 8), 0.5).digest() != prefix((8, 4), 0.5).digest()
+    one, other = ({"hidden.0": first, "hidden.1": second} for first, second in ((4, 8), (8, 4)))
+    assert prefix(one, 0.5).digest != prefix(other, 0.5).digest
 
 
 def test_each_client_is_told_of_its_own_last_round_though_all_train_the_same() -> None:

@@ -1,11 +1,17 @@
-"""Stacks of subnets to train, and how far two results are apart."""
+"""Stacks of MLPs to train, and how far two results are apart."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
 
-from fl_sparse.learn import ArrayOps, OptimizerSpec, TorchOps, TrainResult, batch_rows, train_stack
+from fl_sparse.array_ops import ArrayOps, TorchOps
+from fl_sparse.features.statistics import Standardizer
+from fl_sparse.learn.batches import batch_rows
+from fl_sparse.learn.mlp_stack.stack import train_stack
+from fl_sparse.learn.optimizers import OptimizerSpec
+from fl_sparse.learn.stack import StackInput, StackResult
+from fl_sparse.learn.stacked_data import Batches
 from fl_sparse.model.mlp import MLPSpec, init_parameters
 
 OPTIMIZERS = [
@@ -18,7 +24,7 @@ OPTIMIZERS = [
     OptimizerSpec("adam", 0.003, proximal=0.5, beta1=0.8, beta2=0.99, epsilon=1e-3),
 ]
 ADAM = OptimizerSpec("adam", 0.003)
-NAMESPACES = {"numpy": ArrayOps, "torch": TorchOps}
+OPS = {"numpy": ArrayOps, "torch": TorchOps}
 # Relative L2 distance (as `distance` takes it): from float64 training, another stacking, or the other ops.
 # LayerNorm over few units divides by small differences: torch's own float32 training is as far from float64 there.
 TOLERANCE = {"none": 5e-5, "layer": 1e-3}
@@ -34,20 +40,25 @@ class Job:
     batches: np.ndarray
     optimizer: OptimizerSpec
 
-    def run(self, ops: ArrayOps, chosen: list[int] | None = None, **options) -> TrainResult:
+    def input(self, chosen: list[int] | None = None, standardizer: Standardizer | None = None, **options) -> StackInput:
+        """Return the stack of some of the parts, or of all; the options are of `StackInput`."""
         chosen = list(range(len(self.parameters))) if chosen is None else chosen
         own = self.features.ndim == 3
-        return train_stack(
-            {name: [self.parameters[a][name] for a in chosen] for name in self.parameters[0]},
-            tuple(scale[chosen] for scale in self.scales),
-            self.features[chosen] if own else self.features,
-            self.labels[chosen] if own else self.labels,
-            self.batches[chosen],
+        return StackInput(
+            parameters={name: [self.parameters[a][name] for a in chosen] for name in self.parameters[0]},
+            scales=tuple(scale[chosen] for scale in self.scales),
+            data=Batches(
+                self.features[chosen] if own else self.features,
+                self.labels[chosen] if own else self.labels,
+                self.batches[chosen],
+                standardizer,
+            ),
             optimizer=self.optimizer,
-            spec=self.spec,
-            ops=ops,
             **options,
         )
+
+    def run(self, ops: ArrayOps, chosen: list[int] | None = None, **options) -> StackResult:
+        return train_stack(self.spec, self.input(chosen, **options), ops)
 
 
 def make_job(
@@ -64,7 +75,7 @@ def make_job(
     seed=0,
 ) -> Job:
     rng = np.random.default_rng(seed)
-    spec = MLPSpec(8, tuple(widths), 5, activation, normalization)
+    spec = MLPSpec(8, tuple(widths), 5, activation, normalization, skip)
     parameters = [init_parameters(spec, seed + a) for a in range(len(sizes))]
     for values in parameters:
         for name in values:
@@ -115,7 +126,7 @@ jobs = st.one_of(jobs_of("none", 1), jobs_of("layer", 4))
 
 
 def distance(job: Job, a: int, one, other) -> float:
-    """L2 distance of two trained subnets, over how far they are from the start and a hundredth of the start itself.
+    """L2 distance of two trained parts, over how far they are from the start and a hundredth of the start itself.
 
     The latter, since float32 weights cannot show a change that is small against them.
     """
@@ -127,11 +138,11 @@ def distance(job: Job, a: int, one, other) -> float:
     return norm(one, other) / (norm(other, start) + 0.01 * norm(start, dict.fromkeys(start, 0.0)))
 
 
-def of(result: TrainResult, a: int) -> dict[str, np.ndarray]:
+def of(result: StackResult, a: int) -> dict[str, np.ndarray]:
     return {name: values[a] for name, values in result.parameters.items()}
 
 
-def assert_same_bits(one: TrainResult, other: TrainResult) -> None:
+def assert_same_bits(one: StackResult, other: StackResult) -> None:
     for name, values in one.parameters.items():
         assert values.tobytes() == other.parameters[name].tobytes(), name
     assert one.loss.tobytes() == other.loss.tobytes()

@@ -1,4 +1,4 @@
-"""Weights trained by their factors are the weights that the stack trains where every subnet has its own copy."""
+"""Weights trained by their factors are the weights that the stack trains where every part has its own copy."""
 
 from dataclasses import replace
 
@@ -7,12 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_sparse.learn import ArrayOps, OptimizerSpec, OrderedDropout, TrainResult
+from fl_sparse.array_ops import ArrayOps
 from fl_sparse.learn.mlp_stack.factored_layer import coefficients
-from fl_sparse.part.factored import FactoredWeight, factored_names
+from fl_sparse.learn.mlp_stack.learner import factored_names
+from fl_sparse.learn.optimizers import OptimizerSpec
+from fl_sparse.learn.ordered_dropout import OrderedDropout
+from fl_sparse.learn.stack import StackResult
+from fl_sparse.model.mlp import MLPSpec
+from fl_sparse.part.factored import FactoredWeight
 from tests.fl_sparse.learn.mlp_stack.stack_jobs import (
     ADAM,
-    NAMESPACES,
+    OPS,
     OPTIMIZERS,
     TOLERANCE,
     Job,
@@ -28,7 +33,7 @@ SGD = [optimizer for optimizer in OPTIMIZERS if optimizer.name == "sgd"]
 
 
 def alike(job: Job, optimizer: OptimizerSpec | None = None) -> Job:
-    """Return the job with all subnets starting from the first one's parameters."""
+    """Return the job with all parts starting from the first one's parameters."""
     return replace(
         job,
         parameters=[job.parameters[0]] * len(job.parameters),
@@ -42,27 +47,33 @@ def matrices(job: Job) -> list[str]:
     ]
 
 
-def factored(job: Job, names: list[str], kind: str, chosen: list[int] | None = None) -> TrainResult:
+def factored(job: Job, names: list[str], kind: str, chosen: list[int] | None = None) -> StackResult:
     shared = {name: job.parameters[0][name] for name in names}
     own = [{name: values for name, values in held.items() if name not in shared} for held in job.parameters]
-    return replace(job, parameters=own).run(NAMESPACES[kind](), chosen, shared=shared)
+    return replace(job, parameters=own).run(OPS[kind](), chosen, shared=shared)
 
 
-@pytest.mark.parametrize("kind", NAMESPACES)
+def multiplied(result: StackResult) -> StackResult:
+    """Return the result with every factored weight multiplied out."""
+    stacked = {name: np.stack([np.asarray(part) for part in values]) for name, values in result.parameters.items()}
+    return replace(result, parameters=stacked)
+
+
+@pytest.mark.parametrize("kind", OPS)
 @settings(max_examples=60, deadline=None)
 @given(job=jobs, optimizer=st.sampled_from(SGD), some=st.integers(0, 15))
 def test_agree_with_copies(kind: str, job: Job, optimizer: OptimizerSpec, some: int) -> None:
     job = alike(job, optimizer)
     names = [name for number, name in enumerate(matrices(job)) if some >> number & 1]
-    copied, by_factors = job.run(NAMESPACES[kind]()), factored(job, names, kind)
+    copied, by_factors = job.run(OPS[kind]()), factored(job, names, kind)
     assert {name for name, values in by_factors.parameters.items() if isinstance(values, list)} == set(names)
     for a in range(len(job.parameters)):
-        multiplied = {name: np.asarray(values) for name, values in of(by_factors, a).items()}
-        assert distance(job, a, multiplied, of(copied, a)) < TOLERANCE[job.spec.normalization]
+        whole = {name: np.asarray(values) for name, values in of(by_factors, a).items()}
+        assert distance(job, a, whole, of(copied, a)) < TOLERANCE[job.spec.normalization]
     np.testing.assert_allclose(by_factors.loss, copied.loss, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", NAMESPACES)
+@pytest.mark.parametrize("kind", OPS)
 @pytest.mark.parametrize("optimizer", SGD, ids=str)
 def test_a_step_of_padding_moves_nothing(kind: str, optimizer: OptimizerSpec) -> None:
     job = alike(make_job(optimizer=optimizer))
@@ -70,7 +81,7 @@ def test_a_step_of_padding_moves_nothing(kind: str, optimizer: OptimizerSpec) ->
     idle[1] = np.concatenate([job.batches[1], np.full((3, idle.shape[2]), -1)])
     idle[2] = -1
     expected, found = (
-        replace(job, batches=idle).run(NAMESPACES[kind]()),
+        replace(job, batches=idle).run(OPS[kind]()),
         factored(replace(job, batches=idle), matrices(job), kind),
     )
     for a in range(len(job.parameters)):
@@ -80,23 +91,21 @@ def test_a_step_of_padding_moves_nothing(kind: str, optimizer: OptimizerSpec) ->
         assert np.asarray(found.parameters[name][2]).tobytes() == job.parameters[0][name].tobytes()
 
 
-@pytest.mark.parametrize("kind", NAMESPACES)
+@pytest.mark.parametrize("kind", OPS)
 def test_the_same_call_gives_the_same_bits_and_changes_no_input(kind: str) -> None:
     job = alike(make_job(activation="gelu", normalization="layer", skip=True, optimizer=SGD[3]))
     before = {name: values.copy() for name, values in job.parameters[0].items()}
     runs = [factored(job, matrices(job), kind) for _ in range(2)]
     for result in runs:
-        result.parameters.update(
-            {name: np.stack([np.asarray(v) for v in result.parameters[name]]) for name in matrices(job)}
-        )
-    assert_same_bits(*runs)
+        assert all(isinstance(result.parameters[name], list) for name in matrices(job))
+    assert_same_bits(*(multiplied(result) for result in runs))
     assert all(values.tobytes() == before[name].tobytes() for name, values in job.parameters[0].items())
 
 
-@pytest.mark.parametrize("kind", NAMESPACES)
+@pytest.mark.parametrize("kind", OPS)
 def test_a_large_stack_goes_through_memory_in_parts(kind: str) -> None:
     job = alike(make_job(sizes=(5, 4, 6, 5, 4)))
-    ops = NAMESPACES[kind]()
+    ops = OPS[kind]()
     ops.stack_bytes = 1
     shared = {name: job.parameters[0][name] for name in matrices(job)}
     own = [{name: values for name, values in held.items() if name not in shared} for held in job.parameters]
@@ -145,20 +154,15 @@ def test_kernels_do_not_grow_with_the_stack() -> None:
 
 
 def test_names_are_of_matrices_larger_than_their_factors() -> None:
-    shapes = {
-        "hidden.0.weight": (256, 768),
-        "hidden.0.bias": (256,),
-        "hidden.0.norm.weight": (256,),
-        "output.weight": (10, 256),
-    }
-    assert factored_names(shapes, 100) == ("hidden.0.weight",)
-    assert factored_names(shapes, 192) == ()
-    assert factored_names(shapes, 9) == ("hidden.0.weight", "output.weight")
+    model = MLPSpec(768, (256,), 10, normalization="layer").model
+    assert factored_names(model, 100) == ("hidden.0.weight",)
+    assert factored_names(model, 192) == ()
+    assert factored_names(model, 9) == ("hidden.0.weight", "output.weight")
 
 
-@pytest.mark.parametrize("kind", NAMESPACES)
+@pytest.mark.parametrize("kind", OPS)
 def test_finite_by_the_bound_or_by_looking(kind: str) -> None:
-    ops = NAMESPACES[kind]()
+    ops = OPS[kind]()
 
     def made(left: list[float], right: list[float], received: float = 1.0) -> FactoredWeight:
         rows = [np.array([[values]], dtype=np.float32) for values in (left, right)]
@@ -176,7 +180,7 @@ def test_finite_by_the_bound_or_by_looking(kind: str) -> None:
     np.testing.assert_array_equal(np.asarray(made([1, 2], [3, 4])), [[4, 5], [7, 9]])
 
 
-@pytest.mark.parametrize("kind", NAMESPACES)
+@pytest.mark.parametrize("kind", OPS)
 def test_bounds_hold(kind: str) -> None:
     job = alike(make_job(optimizer=SGD[3]))
     for name, weights in factored(job, matrices(job), kind).parameters.items():
@@ -190,4 +194,4 @@ def test_the_skip_term_is_not_trained_by_factors() -> None:
     job = alike(make_job(skip=True))
     with pytest.raises(ValueError, match="the skip term is not trained"):
         factored(job, ["skip.weight"], "numpy")
-    assert factored_names({"skip.weight": (100, 768), "output.weight": (100, 768)}, 4) == ("output.weight",)
+    assert factored_names(MLPSpec(768, (), 100, skip=True).model, 4) == ("output.weight",)

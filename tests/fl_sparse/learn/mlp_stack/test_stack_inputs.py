@@ -4,30 +4,30 @@ import numpy as np
 import pytest
 import torch
 
+from fl_sparse.array_ops import ArrayOps, TorchOps
 from fl_sparse.errors import InputError
 from fl_sparse.features.statistics import Standardizer, statistics_of
-from fl_sparse.learn import ArrayOps, TorchOps
-from tests.fl_sparse.learn.mlp_stack.stack_jobs import NAMESPACES, Job, assert_same_bits, make_job
+from tests.fl_sparse.learn.mlp_stack.stack_jobs import OPS, Job, assert_same_bits, make_job
 
 
-@pytest.mark.parametrize("kind", NAMESPACES)
+@pytest.mark.parametrize("kind", OPS)
 def test_a_standardizer_is_applied_to_what_is_read(kind: str) -> None:
     job = make_job()
     standardizer = Standardizer.of(statistics_of(job.features * 3 + 1))
-    raw = job.run(NAMESPACES[kind](), standardizer=standardizer)
+    raw = job.run(OPS[kind](), standardizer=standardizer)
     ready = Job(
         job.spec, job.parameters, job.scales, standardizer(job.features), job.labels, job.batches, job.optimizer
     )
-    assert_same_bits(raw, ready.run(NAMESPACES[kind]()))
+    assert_same_bits(raw, ready.run(OPS[kind]()))
 
 
-@pytest.mark.parametrize("kind", NAMESPACES)
+@pytest.mark.parametrize("kind", OPS)
 def test_features_may_be_memory_mapped(kind: str, tmp_path) -> None:
     job = make_job()
     job.features.tofile(tmp_path / "features")
     mapped = np.memmap(tmp_path / "features", dtype=np.float32, mode="r", shape=job.features.shape)
     stored = Job(job.spec, job.parameters, job.scales, mapped, job.labels, job.batches, job.optimizer)
-    assert_same_bits(job.run(NAMESPACES[kind]()), stored.run(NAMESPACES[kind]()))
+    assert_same_bits(job.run(OPS[kind]()), stored.run(OPS[kind]()))
 
 
 def test_features_may_be_a_tensor() -> None:
@@ -36,10 +36,10 @@ def test_features_may_be_a_tensor() -> None:
     assert_same_bits(job.run(TorchOps()), held.run(TorchOps()))
 
 
-@pytest.mark.parametrize("kind", NAMESPACES)
+@pytest.mark.parametrize("kind", OPS)
 def test_a_client_reads_only_rows_it_holds(kind: str) -> None:
     job = make_job(sizes=(5, 3), batch=4)
-    expected = job.run(NAMESPACES[kind]())
+    expected = job.run(OPS[kind]())
     spoiled = Job(
         job.spec,
         job.parameters,
@@ -49,7 +49,7 @@ def test_a_client_reads_only_rows_it_holds(kind: str) -> None:
         np.where(job.batches < 0, -1, job.batches + 1),
         job.optimizer,
     )
-    assert_same_bits(expected, spoiled.run(NAMESPACES[kind]()))
+    assert_same_bits(expected, spoiled.run(OPS[kind]()))
 
 
 @pytest.mark.parametrize("label", [-1, 5])

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fl_sparse.errors import InputError
-from fl_sparse.model.mlp import MLPSpec, init_parameters, predict
-from fl_sparse.part import SubnetAssignment, extract, subnet_scales
+from fl_sparse.learn.mlp_stack.predict import predict
+from fl_sparse.model.mlp import MLPSpec, init_parameters, layer_scales
+from fl_sparse.part import Part
 
 
 def partition(rng: np.random.Generator, width: int, sizes: list[int]) -> list[np.ndarray]:
@@ -21,9 +22,9 @@ def output_of_parts(sizes: list[int], rule: str, seed: int) -> tuple[np.ndarray,
     parameters, x = init_parameters(spec, seed), rng.normal(size=(5, 3)).astype(np.float32)
     parts = []
     for units in partition(rng, width, sizes):
-        subnet = SubnetAssignment((units,))
+        held = Part({"hidden.0": units}).cut(spec.model, parameters)
         part = MLPSpec(3, (len(units),), 4)
-        parts.append(predict(extract(parameters, subnet), part, x, subnet_scales(subnet, (width,), rule)))
+        parts.append(predict(held, part, x, layer_scales((len(units),), (width,), rule)))
     return predict(parameters, spec, x), np.stack(parts)
 
 
@@ -47,22 +48,14 @@ def test_the_plain_average_over_unequal_parts_is_another() -> None:
 
 def test_sqrt_keeps_the_variance_of_a_sum_of_independent_terms() -> None:
     rng, width, size = np.random.default_rng(0), 64, 16
-    subnet = SubnetAssignment((np.arange(size),))
-    factor = subnet_scales(subnet, (width,), "sqrt")[1]
+    factor = layer_scales((size,), (width,), "sqrt")[1]
     terms = rng.normal(size=(100_000, width))
     np.testing.assert_allclose((factor * terms[:, :size].sum(axis=1)).var(), terms.sum(axis=1).var(), rtol=0.02)
 
 
 def test_values() -> None:
-    subnet = SubnetAssignment((np.array([0, 3]), np.array([1])))
-    assert subnet_scales(subnet, (8, 4), "mean") == (1.0, 4.0, 4.0)
-    assert subnet_scales(subnet, (8, 4), "sqrt") == (1.0, 2.0, 2.0)
-    assert subnet_scales(subnet, (8, 4), "none") == (1.0, 1.0, 1.0)
+    assert layer_scales((2, 1), (8, 4), "mean") == (1.0, 4.0, 4.0)
+    assert layer_scales((2, 1), (8, 4), "sqrt") == (1.0, 2.0, 2.0)
+    assert layer_scales((2, 1), (8, 4), "none") == (1.0, 1.0, 1.0)
     with pytest.raises(InputError, match="unknown scale 'meen'; did you mean 'mean'"):
-        subnet_scales(subnet, (8, 4), "meen")
-
-
-@pytest.mark.parametrize("units", [[], [2, 1], [1, 1], [-1, 2], [[1]]])
-def test_an_assignment_is_of_distinct_sorted_units(units: list) -> None:
-    with pytest.raises(ValueError, match="hidden layer 1 must be distinct, sorted and at least one"):
-        SubnetAssignment((np.array([0]), np.array(units, dtype=np.int64)))
+        layer_scales((2, 1), (8, 4), "meen")

@@ -1,4 +1,4 @@
-"""Formats of few bits: errors within half a step, the same again when encoded again, and PyTorch's own bfloat16."""
+"""What is particular to each format: int8's steps and scales, and bfloat16 as PyTorch has it."""
 
 import numpy as np
 import pytest
@@ -7,16 +7,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fl_sparse.codec.quantization import (
-    UPDATE_FORMATS,
-    decode,
-    encode,
-    from_bfloat16,
-    from_int8,
-    layout,
-    to_bfloat16,
-    to_int8,
-)
+from fl_sparse.codec import CODECS
+from fl_sparse.codec.dense import from_bfloat16, to_bfloat16
+from fl_sparse.codec.quantized import from_int8, to_int8
 
 FINITE = st.floats(-(2.0**99), 2.0**99, width=32)
 MATRICES = arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 9)), elements=FINITE)
@@ -63,31 +56,15 @@ def test_what_was_decoded_encodes_to_the_same(values: np.ndarray) -> None:
     np.testing.assert_array_equal(to_bfloat16(from_bfloat16(bits)), bits)
 
 
-@pytest.mark.parametrize("update_format", UPDATE_FORMATS)
-def test_zeros_stay_zeros_exactly(update_format: str) -> None:
+def test_a_row_of_zeros_has_scale_zero() -> None:
     values = {"w": np.array([[0, 0, 0], [0, -3, 1]], np.float32), "b": np.zeros(4, np.float32)}
-    decoded = decode(encode(values, update_format), update_format)
-    for name in values:
-        np.testing.assert_array_equal(decoded[name] == 0, values[name] == 0)
-    if update_format == "int8":
-        assert encode(values, "int8")["w.scale"][0] == encode(values, "int8")["b.scale"][0] == 0.0
+    encoded = CODECS["int8"].encode(values)
+    assert encoded["w.scale"][0] == encoded["b.scale"][0] == 0.0
 
 
-@pytest.mark.parametrize("update_format", UPDATE_FORMATS)
-def test_the_layout_is_that_of_what_is_encoded(update_format: str) -> None:
-    values = {"w": np.ones((2, 3), np.float32), "b": np.ones(4, np.float32)}
-    encoded = encode(values, update_format)
-    expected = layout({name: array.shape for name, array in values.items()}, update_format)
-    assert {name: (array.dtype, array.shape) for name, array in encoded.items()} == dict(expected)
-
-
-@pytest.mark.parametrize("update_format", ["bfloat16", "int8"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_not_hidden(update_format: str, value: float) -> None:
-    encoded = encode({"w": np.array([[1, value], [2, 1]], np.float32)}, update_format)
-    if update_format == "int8":
-        np.testing.assert_array_equal(np.isfinite(encoded["w.scale"]), [False, True])
-        with pytest.raises(ValueError, match=r"w\.scale holds values that are negative or not finite"):
-            decode(encoded, "int8")
-    else:
-        assert not np.isfinite(decode(encoded, "bfloat16")["w"][0, 1])
+def test_int8_spoils_the_row_of_what_is_not_finite_and_no_other(value: float) -> None:
+    encoded = CODECS["int8"].encode({"w": np.array([[1, value], [2, 1]], np.float32)})
+    np.testing.assert_array_equal(np.isfinite(encoded["w.scale"]), [False, True])
+    with pytest.raises(ValueError, match=r"w\.scale holds values that are negative or not finite"):
+        CODECS["int8"].decode(encoded)

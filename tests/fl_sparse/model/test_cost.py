@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fl_sparse.learn.batches import batch_rows
-from fl_sparse.model.flops import examples_trained, flops_by_layer, forward_flops
-from fl_sparse.model.mlp import MLPSpec, parameter_shapes
-from fl_sparse.model.workload import prefix_shapes, workload
+from fl_sparse.model.cost import examples_trained, flops_by_layer, forward_flops, workload
+from fl_sparse.model.mlp import MLPSpec, hidden_axes
+from fl_sparse.model.parameters import Model
+from fl_sparse.part import Part
 
 SPECS = [
     MLPSpec(7, (5, 4), 3),
@@ -51,16 +53,20 @@ def counted(spec: MLPSpec, skip: bool, rows: int) -> dict[str, int]:
     return {k: v for k, v in by_module.items() if k.startswith(("hidden.", "output", "skip"))}
 
 
-def shapes_of(spec: MLPSpec, skip: bool) -> dict[str, tuple[int, ...]]:
-    more = {"skip.weight": (spec.num_classes, spec.in_features), "skip.bias": (spec.num_classes,)} if skip else {}
-    return parameter_shapes(spec) | more
+def model_of(spec: MLPSpec, skip: bool) -> Model:
+    return replace(spec, skip=skip).model
+
+
+def prefix_model(model: Model, widths: tuple[int, ...]) -> Model:
+    """Return what a model is within the first units of its hidden layers."""
+    return Part({axis: np.arange(width) for axis, width in hidden_axes(widths).items()}).model(model)
 
 
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("spec", SPECS, ids=str)
 def test_flops_are_what_pytorch_counts_layer_by_layer(spec: MLPSpec, skip: bool) -> None:
-    assert flops_by_layer(shapes_of(spec, skip), 11) == counted(spec, skip, 11)
-    assert workload(shapes_of(spec, skip), 11).flops == counted(spec, skip, 11)
+    assert flops_by_layer(model_of(spec, skip), 11) == counted(spec, skip, 11)
+    assert workload(model_of(spec, skip), 11).flops == counted(spec, skip, 11)
 
 
 @pytest.mark.parametrize("skip", [False, True])
@@ -68,11 +74,13 @@ def test_flops_are_what_pytorch_counts_layer_by_layer(spec: MLPSpec, skip: bool)
 def test_a_prefix_counts_as_the_model_cut_to_it(prefixes: tuple[tuple[int, ...], ...], skip: bool) -> None:
     whole = SPECS[0]
     cut = [MLPSpec(whole.in_features, widths, whole.num_classes) for widths in prefixes]
-    assert [prefix_shapes(shapes_of(whole, skip), w) for w in prefixes] == [shapes_of(spec, skip) for spec in cut]
+    held = model_of(whole, skip)
+    drawn = [prefix_model(held, widths) for widths in prefixes]
+    assert drawn == [model_of(spec, skip) for spec in cut]
     of_prefixes = [counted(spec, skip, 11) for spec in cut]
     mean = {layer: sum(of[layer] for of in of_prefixes) / len(cut) for layer in of_prefixes[0]}
-    assert workload(shapes_of(whole, skip), 11, prefixes).flops == mean
-    both = workload(shapes_of(whole, skip), 11, prefixes, self_distillation=True).flops
+    assert workload(held, 11, drawn).flops == mean
+    both = workload(held, 11, drawn, self_distillation=True).flops
     of_whole = counted(whole, skip, 11)
     assert both == {layer: mean[layer] + of_whole[layer] for layer in mean}
 
@@ -80,16 +88,17 @@ def test_a_prefix_counts_as_the_model_cut_to_it(prefixes: tuple[tuple[int, ...],
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("spec", SPECS, ids=str)
 def test_weights_held_are_the_parameters_and_all_are_active(spec: MLPSpec, skip: bool) -> None:
-    work = workload(shapes_of(spec, skip), 11)
+    work = workload(model_of(spec, skip), 11)
     assert work.weights_held == work.weights_active == sum(p.numel() for p in Net(spec, skip).parameters())
 
 
 def test_a_prefix_uses_fewer_weights_than_are_held() -> None:
-    shapes, prefixes = parameter_shapes(SPECS[0]), ((2, 1), (5, 4))
-    work = workload(shapes, 11, prefixes)
-    own = [sum(map(math.prod, parameter_shapes(MLPSpec(7, widths, 3)).values())) for widths in prefixes]
+    held, prefixes = SPECS[0].model, ((2, 1), (5, 4))
+    drawn = [prefix_model(held, widths) for widths in prefixes]
+    work = workload(held, 11, drawn)
+    own = [sum(math.prod(spec.shape) for spec in MLPSpec(7, widths, 3).model.values()) for widths in prefixes]
     assert (work.weights_held, work.weights_active) == (own[1], sum(own) / 2)
-    assert workload(shapes, 11, prefixes, self_distillation=True).weights_active == work.weights_held
+    assert workload(held, 11, drawn, self_distillation=True).weights_active == work.weights_held
 
 
 @pytest.mark.parametrize(("examples", "batch", "first", "steps"), [(10, 4, 0, 7), (10, 4, 5, 4), (3, 8, 2, 5)])
@@ -99,5 +108,4 @@ def test_the_rows_that_steps_read_are_those_of_their_batches(examples: int, batc
 
 
 def test_a_forward_pass_is_a_product_a_weight_matrix() -> None:
-    shapes = {"hidden.0.weight": (4, 6), "hidden.0.bias": (4,), "hidden.0.norm.weight": (4,), "output.weight": (3, 4)}
-    assert forward_flops(shapes, 5) == 2 * 5 * (6 * 4 + 4 * 3)
+    assert forward_flops(MLPSpec(6, (4,), 3, normalization="layer").model, 5) == 2 * 5 * (6 * 4 + 4 * 3)

@@ -1,64 +1,33 @@
-"""Orders and replies survive the wire, and replies are checked."""
+"""Replies survive the wire, and are checked."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from flwr.app import ArrayRecord, MetricRecord, RecordDict
-from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 
-from fl_sparse.codec.quantization import encode
-from fl_sparse.features.statistics import FeatureStatistics, Standardizer
-from fl_sparse.learn.optimizers import OptimizerSpec
+from fl_sparse.codec import CODECS
+from fl_sparse.model.mlp import MLPSpec
 from fl_sparse.wire import (
+    Expected,
+    TrainReply,
     array_record,
-    content_of_description,
-    content_of_order,
     content_of_refusal,
     content_of_reply,
-    read_description,
-    read_evaluation,
-    read_order,
     read_reply,
     refusal_of,
 )
-from fl_sparse.wire.exchange import ClientDescription, TrainOrder, TrainReply, UpdateEncoding
+from tests.fl_sparse.wire.boundary import across
 
 WEIGHTS = {"output.weight": np.ones((2, 3), np.float32), "output.bias": np.zeros(2, np.float32)}
-SHAPES = {name: values.shape for name, values in WEIGHTS.items()}
-REPLY = TrainReply(round=4, subnet=1, parameters=WEIGHTS, num_examples=10, loss=0.5)
-ORDER = TrainOrder(
-    round=4,
-    subnet=1,
-    parameters=WEIGHTS,
-    scales=(1.0, 4.0),
-    activation="gelu",
-    normalization="layer",
-    optimizer=OptimizerSpec("sgd", 0.1, 0.9, 0.01),
-    first_step=60,
-    local_steps=20,
-    batch_size=64,
-    seed=7,
-    standardizer=Standardizer(np.array([0.5, 1.5], np.float32), np.array([2.0, 3.0], np.float32)),
-    expects_standardizer=True,
-)
-DESCRIPTION = ClientDescription(
-    partition_id=2,
-    num_examples=30,
-    num_features=3,
-    classes=("cat", "dog"),
-    capacity=0.5,
-    statistics=FeatureStatistics(30, np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0])),
-    version="0.1.0",
-)
-
-
-def across(content: RecordDict) -> RecordDict:
-    return recorddict_from_proto(recorddict_to_proto(content))
+UPDATE = {"output.weight": np.array([[1, -2, 3], [0, 0, 0]], np.float32), "output.bias": np.ones(2, np.float32)}
+MODEL = MLPSpec(3, (), 2).model
+EXPECTED, SAYS_CLASSES = Expected(MODEL), Expected(MODEL, says_classes=True)
+REPLY = TrainReply(round=4, number=1, parameters=WEIGHTS, num_examples=10, loss=0.5)
 
 
 def read(content: RecordDict) -> TrainReply:
-    return read_reply(content, round_number=4, subnet=1, shapes=SHAPES)
+    return read_reply(content, round_number=4, number=1, expected=EXPECTED)
 
 
 def altered(**changes) -> RecordDict:
@@ -74,56 +43,9 @@ def with_arrays(arrays: dict[str, np.ndarray]) -> RecordDict:
     return content
 
 
-def test_an_order_survives_the_wire() -> None:
-    received = read_order(across(content_of_order(ORDER)))
-    for name, values in ORDER.parameters.items():
-        np.testing.assert_array_equal(received.parameters[name], values)
-    assert received.standardizer is not None
-    assert ORDER.standardizer is not None
-    np.testing.assert_array_equal(received.standardizer.mean, ORDER.standardizer.mean)
-    np.testing.assert_array_equal(received.standardizer.inverse_std, ORDER.standardizer.inverse_std)
-    plain = {"parameters": {}, "standardizer": None}
-    assert replace(received, **plain) == replace(ORDER, **plain)
-
-
-def test_an_order_carries_one_array_record_and_one_config_record() -> None:
-    content = content_of_order(ORDER)
-    assert len(content.array_records) == len(content.config_records) == len(content) / 2 == 1
-
-
-def test_a_description_survives_the_wire() -> None:
-    received = read_description(across(content_of_description(DESCRIPTION)))
-    np.testing.assert_array_equal(received.statistics.mean, DESCRIPTION.statistics.mean)
-    np.testing.assert_array_equal(received.statistics.m2, DESCRIPTION.statistics.m2)
-    assert replace(received, statistics=DESCRIPTION.statistics) == DESCRIPTION
-    weighed = replace(DESCRIPTION, shard_bytes=3_000_000_000)
-    assert read_description(across(content_of_description(weighed))).shard_bytes == 3_000_000_000
-
-
-def test_a_malformed_description_is_named() -> None:
-    content = content_of_description(DESCRIPTION)
-    del content.config_records["config"]["capacity"]
-    with pytest.raises(ValueError, match="lacks 'capacity'"):
-        read_description(content)
-    with pytest.raises(ValueError, match="moments are of 3 features; expected 4"):
-        read_description(content_of_description(replace(DESCRIPTION, num_features=4)))
-    for wrong in ({"partition_id": -1}, {"capacity": 0.0}, {"capacity": float("nan")}):
-        with pytest.raises(ValueError, match="is out of range"):
-            read_description(content_of_description(replace(DESCRIPTION, **wrong)))
-    content = content_of_description(DESCRIPTION)
-    content.config_records["config"]["classes"] = 3
-    with pytest.raises(ValueError, match="malformed"):
-        read_description(content)
-    broken = FeatureStatistics(30, np.array([np.nan, 1, 1]), np.ones(3))
-    with pytest.raises(ValueError, match="not finite"):
-        read_description(content_of_description(replace(DESCRIPTION, statistics=broken)))
-    with pytest.raises(ValueError, match="shard-bytes = -1; expected 0 or more"):
-        read_description(content_of_description(replace(DESCRIPTION, shard_bytes=-1)))
-
-
 def test_a_good_reply_is_read() -> None:
     reply = read(across(content_of_reply(REPLY)))
-    assert (reply.round, reply.subnet, reply.num_examples, reply.loss) == (4, 1, 10, 0.5)
+    assert (reply.round, reply.number, reply.num_examples, reply.loss) == (4, 1, 10, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -153,23 +75,14 @@ def test_a_bad_reply_is_refused_with_its_reason(content: RecordDict, words: str)
         read(content)
 
 
-UPDATE = {"output.weight": np.array([[1, -2, 3], [0, 0, 0]], np.float32), "output.bias": np.ones(2, np.float32)}
-
-
 @pytest.mark.parametrize("update_format", ["bfloat16", "int8"])
 def test_an_encoded_update_survives_the_wire(update_format: str) -> None:
-    content = across(with_arrays(encode(UPDATE, update_format)))
-    reply = read_reply(content, round_number=4, subnet=1, shapes=SHAPES, update_format=update_format)
+    content = across(with_arrays(CODECS[update_format].encode(UPDATE)))
+    reply = read_reply(content, round_number=4, number=1, expected=Expected(MODEL, update_format))
     assert set(reply.parameters) == set(UPDATE)
     for name, values in reply.parameters.items():
         assert values.dtype == np.float32
         np.testing.assert_allclose(values, UPDATE[name], atol=3 / 254)
-
-
-def test_an_order_asks_for_a_format_and_says_nothing_of_the_default() -> None:
-    asked = replace(ORDER, update=UpdateEncoding("int8", True, 3))
-    assert read_order(across(content_of_order(asked))).update == asked.update
-    assert "update-format" not in content_of_order(ORDER).config_records["config"]
 
 
 @pytest.mark.parametrize(
@@ -207,9 +120,10 @@ def test_an_order_asks_for_a_format_and_says_nothing_of_the_default() -> None:
     ],
 )
 def test_a_malformed_update_is_refused_with_its_reason(update_format: str, changes: dict, words: str) -> None:
-    arrays = {name: values for name, values in (encode(UPDATE, update_format) | changes).items() if values is not None}
+    encoded = CODECS[update_format].encode(UPDATE) | changes
+    content = across(with_arrays({name: values for name, values in encoded.items() if values is not None}))
     with pytest.raises(ValueError, match=words):
-        read_reply(across(with_arrays(arrays)), round_number=4, subnet=1, shapes=SHAPES, update_format=update_format)
+        read_reply(content, round_number=4, number=1, expected=Expected(MODEL, update_format))
 
 
 def test_a_lying_shape_is_found() -> None:
@@ -236,25 +150,15 @@ def test_damaged_arrays_are_refused(data: bytes) -> None:
         read(content)
 
 
-@pytest.mark.parametrize("changes", [{"accuracy": [0.5]}, {"num-examples": float("inf")}, {"accuracy": 2.0}])
-def test_a_malformed_evaluation_is_refused(changes: dict[str, object]) -> None:
-    metrics = {"round": 1, "accuracy": 0.5, "loss": 1.0, "num-examples": 3} | changes
-    with pytest.raises(ValueError, match="evaluation"):
-        read_evaluation(RecordDict({"metrics": MetricRecord(metrics)}), round_number=1)
-
-
 def test_only_refusals_are_refusals() -> None:
     assert refusal_of(content_of_refusal("late")) == "late"
     assert refusal_of(content_of_reply(REPLY)) is None
 
 
-def test_classes_are_asked_for_and_said_only_when_absent_ones_are_not_trained() -> None:
-    asked = replace(ORDER, absent_classes="masked")
-    assert read_order(across(content_of_order(asked))).absent_classes == "masked"
-    assert "absent-classes" not in content_of_order(ORDER).config_records["config"]
+def test_classes_are_said_only_when_asked_for() -> None:
     assert "classes" not in content_of_reply(REPLY).metric_records["metrics"]
     said = across(content_of_reply(replace(REPLY, classes=(1,))))
-    assert read_reply(said, round_number=4, subnet=1, shapes=SHAPES, says_classes=True).classes == (1,)
+    assert read_reply(said, round_number=4, number=1, expected=SAYS_CLASSES).classes == (1,)
     assert read(said).classes is None
 
 
@@ -275,4 +179,4 @@ def test_classes_are_asked_for_and_said_only_when_absent_ones_are_not_trained() 
 )
 def test_classes_that_cannot_be_are_refused(content: RecordDict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        read_reply(across(content), round_number=4, subnet=1, shapes=SHAPES, says_classes=True)
+        read_reply(across(content), round_number=4, number=1, expected=SAYS_CLASSES)
