@@ -1,8 +1,8 @@
 """What a model is made of: parameters by name, and the axes along which their units can be shared out.
 
-An *axis* is a named set of units. A hidden layer's units are one: they index the rows of its own weight and the columns
-of the next layer's. What is true of a parameter (its axes, whether it is trained, what it does) is declared here by its
-model, and read from here by everybody else: nobody parses a name.
+An *axis* is a named set of units. A hidden layer's units are an axis: they index the rows of its own weight and the
+columns of the next layer's. A model declares each parameter's axes, whether it is trained, and its role. All other code
+reads these declarations and parses no names.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 ROLES = ("weight", "gain", "bias")
 FEATURES, CLASSES = "features", "classes"
-"""The axes that every classifier has: what it reads, and what it tells apart. No method shares them out."""
+"""The axes of every classifier's inputs and outputs. No method shares them out."""
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
@@ -26,16 +26,16 @@ class ParameterSpec:
     Parameters
     ----------
     shape
-        Its shape.
+        The parameter's shape.
     axes
-        For each dimension of `view` the name of the axis that its units belong to; None where they belong to none.
+        For each dimension of `view` the name of its units' axis, or None.
     trained
         Whether local steps change it.
     role
         ``weight`` multiplies values of other units, ``gain`` a unit's own, ``bias`` is added.
     view
-        The shape under which `axes` count, if it is finer than ``shape``: attention's weight of (3·heads·d, D) as
-        (3, heads, d, D), so that heads are an axis.
+        The shape that `axes` refer to, if it is finer than ``shape``: attention's weight of (3·heads·d, D) viewed as
+        (3, heads, d, D) has heads as an axis.
 
     Raises
     ------
@@ -59,12 +59,12 @@ class ParameterSpec:
         self.merged(self.view)
 
     def merged(self, sizes: Shape) -> Shape:
-        """Return the shape of the parameter when its view has these sizes.
+        """Return the parameter's shape if its view has these sizes.
 
         Raises
         ------
         ValueError
-            If consecutive dimensions of the view do not multiply to those of the shape.
+            If consecutive dimensions of the view do not multiply to the dimensions of the shape.
         """
         if self.view == self.shape:
             return sizes
@@ -92,7 +92,7 @@ def shapes_of(model: Model) -> dict[str, Shape]:
 
 
 def axis_sizes(model: Model) -> dict[str, int]:
-    """Return each axis's number of units.
+    """Return the number of units of each axis.
 
     Raises
     ------
@@ -108,6 +108,6 @@ def axis_sizes(model: Model) -> dict[str, int]:
 
 
 def axis_name(axis: str) -> str:
-    """Return how messages call an axis: ``hidden.1`` is hidden layer 1."""
+    """Return an axis's name in messages: ``hidden.1`` is hidden layer 1."""
     kind, _, number = axis.partition(".")
     return f"{kind} layer {number}" if kind == "hidden" else axis
