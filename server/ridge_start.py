@@ -1,4 +1,4 @@
-"""``init = ridge``: training starts beside the closed-form solution, a fixed linear term that subnets improve on.
+"""``init = ridge``: training starts beside the closed-form solution, a fixed linear term that parts improve on.
 
 Clients send the Gram matrices of their standardised features; their sum gives ridge regression exactly, however the
 images are split (Fanì et al., Fed3R, ICML 2024, §3). Logits are then skip + MLP; every part has the whole skip term.
@@ -58,7 +58,7 @@ def ridge_start(
     Raises
     ------
     InputError
-        If a client refuses or answers wrongly; one that does not answer is left out, with a warning.
+        If a client refuses or answers wrongly. A client that does not answer is left out, with a warning.
     """
     content = content_of_gram_question(standardizer)
     messages = [Message(content, node, "query.gram", group_id="0") for node in clients]

@@ -43,11 +43,11 @@ def reassemble(
 ) -> tuple[dict[str, NDArray[np.float32]], Mapping[str, Mask | None]]:
     """Return the next whole model, and which of its coordinates some client held.
 
-    Bit for bit: a coordinate that nobody holds alive does not change; one that a single client holds takes the client's
-    value; equal values give the same value. Sums are in float64, in the order of the updates; where clients' units
-    overlap in part, in the order of the first update with the same units. If each hidden layer is partitioned into
-    S > 1 subnets, only the off-diagonal blocks of the hidden weights (rows of one subnet, columns of another) have no
-    owner in that round.
+    Bit for bit: a coordinate that nobody holds alive does not change, a coordinate that a single client holds takes the
+    client's value, and equal values give the same value. Sums are in float64, in the order of the updates; where
+    clients' units overlap in part, in the order of the first update with the same units. If each hidden layer is
+    partitioned into S > 1 subnets, only the off-diagonal blocks of the hidden weights (rows of one subnet, columns of
+    another) have no owner in that round.
 
     Factored weights that begin with the same matrix are summed by their factors in float32: equal weights of several
     clients agree with their mean up to rounding.

@@ -27,7 +27,7 @@ from fl_sparse.wire.standardizer import Standardizing, standardizer_of, standard
 
 @dataclass(frozen=True)
 class Broadcast:
-    """How the part's values travel down: a codec's name, and its arrays; None in float32, where they are the values."""
+    """How the part's values travel down: a codec's name, and its arrays; None in float32, which sends the values."""
 
     format: str = "float32"
     arrays: Mapping[str, Any] | None = field(default=None, repr=False)

@@ -140,7 +140,7 @@ class Handing:
     def letter(
         self, handed: Handed, residual_round: int, bytes_of: Callable[[RecordDict], int], *, informed: bool
     ) -> Letter:
-        """Return the message for clients of a group; ``informed`` clients have the standardizer already."""
+        """Return the message for a group's clients that add this residual; ``informed``: they have the standardizer."""
         told = handed.group.number, informed, residual_round
         if told not in self._letters:
             standardizing = Standardizing(self._standardizer is not None, None if informed else self._standardizer)

@@ -29,7 +29,7 @@ class InOrder(Generic[Reply]):
         self._take = take
 
     def put(self, node: int, reply: Reply) -> None:
-        """Take the reply of a node, one of those awaited."""
+        """Take the reply of an awaited node."""
         self._held[node] = reply
         while self._awaited and self._awaited[0] in self._held:
             self._hand_on()

@@ -8,8 +8,8 @@ is one number for the whole model: τ times the rounds so far with at least one 
 
 Subnets meet a coordinate in some rounds only. Adam's correction by 1 − β^t assumes that all rounds met it, and would
 step too far. So the server holds Adam's moments corrected, as weighted means of the gradients met. It sends them times
-1 − β^t, and divides what comes back by 1 − β^(t+τ), or by 1 − β^τ where a coordinate is met for the first time. If
-every round covers every coordinate (whole models, one subnet), R rounds of one client are one run of R·τ Adam steps.
+1 − β^t, and divides what comes back by 1 − β^(t+τ), or by 1 − β^τ where a coordinate is met for the first time. If all
+rounds cover all coordinates (whole models, one subnet), this is Adam: R rounds of one client are R·τ steps of one run.
 """
 
 from __future__ import annotations

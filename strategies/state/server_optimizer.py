@@ -12,7 +12,7 @@ moment; η server learning rate, β₁, β₂ decay rates, τ degree of adaptivi
 =============  ==========================================================================================
 
 The last three also have m ← β₁ m + (1 − β₁) Δ, θ ← θ + η m / (√v + τ), from m = 0, v = τ², without bias correction.
-A coordinate that no client held in the round keeps its value and its moments, bit for bit.
+If no client held a coordinate in the round, its value and its moments do not change, bit for bit.
 
 References
 ----------
