@@ -1,1 +1,1 @@
-"""The Flower ClientApp: a device that holds sparse images and trains the subnet it is given."""
+"""The Flower ClientApp: a device that holds sparse images and trains the part it is given."""

@@ -1,4 +1,4 @@
-"""The ClientApp: three messages, each answered by a pure function of the message and of what the node holds."""
+"""The ClientApp: each kind of message is answered by a function of the message and of what the node holds."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ STATE = "standardizer"
 
 
 def _answers(answer: Answer) -> Callable[[Message, Context], Message]:
-    """Turn an answer into a message handler; a mistake in the node's data is said, not raised."""
+    """Turn an answer into a message handler; a mistake in the node's data is sent as a refusal, not raised."""
 
     @functools.wraps(answer)
     def handle(message: Message, context: Context) -> Message:
@@ -77,7 +77,7 @@ def describe(message: Message, context: Context) -> RecordDict:
 
 @_answers
 def train(message: Message, context: Context) -> RecordDict:
-    """Train the subnet of the message on this node's features."""
+    """Train the part in the message on this node's features."""
     order, data = read_order(message.content), _held(context)
     features, labels = training_rows(data, _standardizer(order.standardizing, context))
     rows = FeatureRows(features, labels, data.table.features.shape[0])
@@ -101,7 +101,7 @@ def gram(message: Message, context: Context) -> RecordDict:
 
 @_answers
 def evaluate(message: Message, context: Context) -> RecordDict:
-    """Evaluate the whole MLP on the part of this node's images that it kept back."""
+    """Evaluate the whole MLP on the images that this node held back."""
     order, data = read_evaluation_order(message.content), _held(context)
     standardizer = _standardizer(order.standardizing, context)
     rows = data.rows.held_out

@@ -1,4 +1,4 @@
-"""What this node holds: a shard file of its own, or its part of a simulated federation."""
+"""What this node holds: a shard file of its own, or its share of a simulated federation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class HeldData:
 
 
 def held_data(run_config: Mapping[str, Any], node_config: Mapping[str, Any]) -> HeldData:
-    """Return what a node holds; remembered while the process lives, since Ray's workers serve many messages.
+    """Return what a node holds; cached while the process lives, since Ray's workers serve many messages.
 
     Raises
     ------

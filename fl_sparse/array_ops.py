@@ -1,8 +1,8 @@
 """One set of array functions over NumPy or torch, so that training is written once.
 
-NumPy's and torch's functions of the same name take the same arguments (``exp``, ``multiply``, ``amax`` ... with
-``out``, ``axis`` and ``keepdims``): they are reached through `ArrayOps.xp`. What differs between the two is a method
-here. torch is imported only when it is asked for.
+Functions that take the same arguments in NumPy and torch (``exp``, ``multiply``, ``amax`` ... with ``out``, ``axis``
+and ``keepdims``) are reached through `ArrayOps.xp`. Functions that differ are methods here. torch is imported only when
+it is asked for.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PIECE = 32768
 """Values of each array in one elementwise pass of NumPy's: five such pieces stay in a core's second-level cache."""
 
 COPIED_BY_THREADS = 2**22
-"""Bytes from which on torch's threads copy faster than NumPy's one."""
+"""From this many bytes on, torch's threads copy faster than NumPy, which has one."""
 
 
 class ArrayOps:
@@ -33,15 +33,15 @@ class ArrayOps:
     xp
         The module of the functions.
     stack_bytes
-        How much memory a stack may take before training goes through it in parts: on a CPU, what its caches keep
-        between one step and the next.
+        Bytes that a stack may take; a larger stack is trained piece by piece. On a CPU, what its caches hold between
+        one step and the next.
     """
 
     xp: Any = np
     stack_bytes: int = 24 * 2**20
 
     def forward_only(self) -> AbstractContextManager[Any]:
-        """Return a context in which no operation is noted for a pass backward: ours is written out."""
+        """Return a context without automatic differentiation: our pass backward is written out."""
         return nullcontext()
 
     def empty(self, shape: tuple[int, ...]) -> Any:
@@ -49,22 +49,22 @@ class ArrayOps:
         return aligned_empty(shape)
 
     def from_host(self, values: NDArray[Any]) -> Any:
-        """Return an array that shares memory with a NumPy array where it can."""
+        """Return a NumPy array as an array of this kind, which shares memory if it can."""
         return values
 
     def to_host(self, values: Any) -> NDArray[Any]:
-        """Return a NumPy array that shares memory with an array where it can."""
+        """Return an array as a NumPy array, which shares memory if it can."""
         return np.asarray(values)
 
     def copy_to_host(self, values: Any, out: NDArray[Any]) -> None:
         """Write an array made by `from_host` back to the NumPy array it was made from, unless they share memory."""
 
     def zeros_like(self, values: Any) -> Any:
-        """Return an array of zeros."""
+        """Return an array of zeros of this shape."""
         return np.zeros_like(values)
 
     def as_arrays(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a model's parameters as this ops's arrays."""
+        """Return a model's parameters as arrays of this kind."""
         return {name: np.asarray(array) for name, array in values.items()}
 
     def table(self, values: Any) -> Any:
@@ -73,7 +73,7 @@ class ArrayOps:
 
     def gather(self, table: Any, rows: Any, out: Any) -> None:
         """Write ``table``'s rows, (n, F) at int64 (A, b), into ``out`` (A, b, F)."""
-        # Any other mode buffers the output.
+        # "clip" writes straight to ``out``; any other mode buffers the output.
         np.take(table, rows, axis=0, out=out, mode="clip")
 
     def stack(self, values: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -97,13 +97,13 @@ class ArrayOps:
         np.matmul(a, b, out=out)
 
     def product_scratch(self, parameters: Mapping[str, Any]) -> Any:
-        """Return what `add_matmul` needs besides its operands: here, room for the largest matrix of one part."""
+        """Return the buffer that `add_matmul` needs: room for the largest matrix of one part."""
         return self.empty((max(math.prod(values.shape[1:]) for values in parameters.values()),))
 
     def add_matmul(self, target: Any, a: Any, b: Any, factor: float, scratch: Any) -> None:
         """Add ``factor`` times the products of two stacks of matrices to ``target``.
 
-        NumPy has no such kernel: one product at a time is added while it is in the cache.
+        NumPy has no such kernel: products are made and added one at a time, while each is in the cache.
         """
         product = scratch[: math.prod(target.shape[1:])].reshape(target.shape[1:])
         for values, left, right in zip(target, a, b, strict=True):
@@ -164,11 +164,11 @@ class TorchOps(ArrayOps):
         self.xp = torch
         self.device = torch.device(device)
         if self.device.type != "cpu":
-            # Of the total, not of what is free now: how a cohort is divided decides the last bits of its results.
+            # Use total memory, not free memory: the division of a cohort decides the last bits of its results.
             self.stack_bytes = torch.cuda.get_device_properties(self.device).total_memory // 4
 
     def forward_only(self) -> AbstractContextManager[Any]:
-        """Return a context in which torch's own automatic differentiation is off, and costs nothing."""
+        """Return a context in which torch's automatic differentiation is off and costs nothing."""
         return self.xp.inference_mode()  # type: ignore[no-any-return]
 
     def empty(self, shape: tuple[int, ...]) -> Any:
@@ -190,7 +190,7 @@ class TorchOps(ArrayOps):
             self.xp.from_numpy(out).copy_(values)
 
     def zeros_like(self, values: Any) -> Any:
-        """Return a tensor of zeros."""
+        """Return a tensor of zeros of this shape."""
         return self.xp.zeros_like(values)
 
     def as_arrays(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,19 +202,19 @@ class TorchOps(ArrayOps):
         if not isinstance(values, np.ndarray) or self.device.type != "cpu":
             return values
         with warnings.catch_warnings():
-            # A memory-mapped file cannot be written to, and need not be.
+            # Silence torch's warning: a memory-mapped file cannot be written to, and is only read.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
             return self.xp.from_numpy(values)
 
     def gather(self, table: Any, rows: Any, out: Any) -> None:
-        """Write the rows of ``table`` (n, F) at int64 (A, b) into ``out`` (A, b, F); for a device, NumPy gathers."""
+        """Write the rows of ``table`` (n, F) at int64 (A, b) into ``out`` (A, b, F); NumPy gathers from an array."""
         if isinstance(table, np.ndarray):
             out.copy_(self.xp.from_numpy(np.take(table, rows.cpu().numpy(), axis=0)))
         else:
             self.xp.index_select(table, 0, rows.reshape(-1), out=out.view(-1, table.shape[1]))
 
     def stack(self, values: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Return a copy of A equal-shaped NumPy arrays as one, aligned, for `from_host`; torch's threads copy much."""
+        """Return a copy of A equal-shaped NumPy arrays as one, aligned, for `from_host`; threads copy large ones."""
         large = len(values) * values[0].nbytes >= COPIED_BY_THREADS
         if not (large and all(source.flags.writeable and source.dtype == np.float32 for source in values)):
             return super().stack(values)
@@ -236,7 +236,7 @@ class TorchOps(ArrayOps):
         self.xp.bmm(a, b, out=out)
 
     def product_scratch(self, parameters: Mapping[str, Any]) -> Any:
-        """Return nothing: torch adds products where they belong."""
+        """Return None: torch adds products in place."""
         return None
 
     def add_matmul(self, target: Any, a: Any, b: Any, factor: float, scratch: Any) -> None:
@@ -252,7 +252,7 @@ class TorchOps(ArrayOps):
         return self.xp.cat(list(arrays))
 
     def rows_of(self, arrays: Sequence[Any]) -> Any:
-        """Return the rows of some matrices as one; without a copy if they lie aligned and one behind the other."""
+        """Return the rows of some matrices as one; without a copy if they are aligned and adjacent in memory."""
         first, width = arrays[0], arrays[0].shape[1]
         if first.data_ptr() % ALIGNMENT:
             return self.joined(arrays)
@@ -269,7 +269,7 @@ class TorchOps(ArrayOps):
         return self.to_host(self.xp.linalg.vector_norm(values, dim=(1, 2)))
 
     def pieces(self, stack: int, size: int) -> list[slice]:
-        """Return all columns as one piece: a kernel spreads over threads only what it is given at once."""
+        """Return all columns as one piece: a torch kernel divides its arrays over threads itself."""
         return [slice(0, size)]
 
     def adam(
@@ -301,7 +301,7 @@ class TorchOps(ArrayOps):
 
 
 def ops_of(values: Any) -> ArrayOps:
-    """Return the ops that an array belongs to."""
+    """Return the ops for an array's kind and device."""
     return ArrayOps() if isinstance(values, np.ndarray) else TorchOps(str(values.device))
 
 
@@ -315,7 +315,7 @@ def aligned_empty(shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[An
 
 
 def aligned(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return an array, or a copy of it, that `from_host` can share, row by row from a multiple of `ALIGNMENT` bytes."""
+    """Return an array, or a copy, that `from_host` can share: row by row, writeable, aligned to `ALIGNMENT` bytes."""
     if values.flags.c_contiguous and values.flags.writeable and not values.ctypes.data % ALIGNMENT:
         return values
     copy = aligned_empty(values.shape)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a name beside ``path`` to write to; what stands there afterwards takes ``path``'s place in one step.
+    """Yield a path beside ``path`` to write to; the written file then replaces ``path`` in one step.
 
-    A reader, or a restart after a kill, sees the old file or the new one. On an error the old one stays, and nothing
-    is left beside it.
+    A reader, or a restart after a kill, sees the old file or the new one. On an error the old file stays, and the new
+    one is deleted.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:

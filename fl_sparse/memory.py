@@ -1,4 +1,4 @@
-"""How much memory there is, for work that is refused before it starts if it cannot fit."""
+"""Available memory, so that work that cannot fit is refused before it starts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ MEMINFO = Path("/proc/meminfo")
 
 
 def available_memory() -> int | None:
-    """Return the bytes of memory that new work can have, None where the system does not say.
+    """Return the bytes of memory that new work can take, None if the system does not say.
 
-    Linux estimates what can be had without swapping (``MemAvailable``, proc(5)); elsewhere it is all that is installed.
+    On Linux, the estimate of memory available without swapping (``MemAvailable``, proc(5)); elsewhere, all installed.
     """
     try:
         for line in MEMINFO.read_text(encoding="ascii").splitlines():
@@ -28,7 +28,7 @@ def available_memory() -> int | None:
 
 
 def check_memory(needed: int, what: str, advice: str, available: int | None) -> None:
-    """Refuse work that takes more bytes than there are; ``available`` is None if that is not known.
+    """Refuse work that takes more bytes than are available; ``available`` is None if unknown.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from enum import IntEnum
 import numpy as np
 
 WORD = 2**32
-"""What NumPy's seeds are made of: numbers below this are one word each."""
+"""NumPy's seeds consist of words; a number below this is one word."""
 
 
 class Purpose(IntEnum):
@@ -39,6 +39,6 @@ def generator(purpose: Purpose, *numbers: int) -> np.random.Generator:
     seeds = [int(purpose), *numbers]
     words = np.array(seeds)
     if words.dtype == np.int64 and min(seeds) >= 0 and max(seeds) < WORD:
-        # What NumPy would make of the list, in two thirds of the time.
+        # Convert to words here: NumPy would make the same of the list, and takes half as long again.
         return np.random.default_rng(words.astype(np.uint32))
     return np.random.default_rng(seeds)

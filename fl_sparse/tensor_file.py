@@ -4,9 +4,9 @@ The format (https://huggingface.co/docs/safetensors): a little-endian uint64 wit
 JSON padded with spaces, which maps a tensor's name to its dtype, shape and place among the bytes that follow, and
 ``__metadata__`` to strings.
 
-The library writes the metadata in any order and copies tensors into memory. Files are written here so that their bytes
-are a function of their content alone, and shards and features are mapped here so that they cost memory only where they
-are read. Mapping needs NumPy alone: a device that starts for one message imports nothing else.
+The library writes the metadata in any order and copies tensors into memory. This module writes files so that equal
+contents give equal bytes, and maps shards and features so that only what is read takes memory. Mapping needs NumPy
+alone: a device that starts for one message imports nothing else.
 """
 
 import json
@@ -37,18 +37,18 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Map
     Parameters
     ----------
     path
-        Where; an existing file is replaced.
+        The file; an existing one is replaced.
     tensors
-        Of uint8, uint16, uint32, int64 or float32, contiguous.
+        Name -> contiguous array of uint8, uint16, uint32, int64 or float32.
     metadata
-        Strings.
+        Name -> string.
 
     Raises
     ------
     OSError
         If the file cannot be written.
     """
-    # Widest first, so that every tensor is aligned to its items.
+    # Write the widest items first: every tensor is then aligned to its items.
     order = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
     entries: dict[str, Any] = {_METADATA: dict(metadata)}
     end = 0
@@ -69,12 +69,12 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Map
 def read_tensors(
     path: Path, *, kind: str = "safetensors file", framework: Literal["np", "pt"] = "np"
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read all of a file into memory.
+    """Return a file's tensors and metadata, all read into memory.
 
     Parameters
     ----------
     path
-        Of the file.
+        The file.
     kind
         What the file is expected to be, for the message.
     framework
@@ -95,7 +95,7 @@ def read_tensors(
 
 
 def read_metadata(path: Path, *, kind: str = "safetensors file") -> dict[str, str]:
-    """Read a file's metadata; the tensors stay in the file. Parameters and errors are those of `read_tensors`."""
+    """Return a file's metadata without reading tensors. Parameters and errors are those of `read_tensors`."""
     with _opened(path, kind, "np") as stored:
         return stored.metadata() or {}
 
@@ -112,12 +112,12 @@ def _opened(path: Path, kind: str, framework: str) -> Iterator[Any]:
 
 
 def map_tensors(path: Path, key: str, *, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Map a file's tensors into memory, read-only.
+    """Return a file's tensors and metadata; the tensors are mapped into memory, read-only.
 
     Parameters
     ----------
     path
-        Of the file.
+        The file.
     key
         The one entry that its metadata must have.
     kind
@@ -151,7 +151,7 @@ def map_tensors(path: Path, key: str, *, kind: str) -> tuple[dict[str, NDArray[A
     metadata = entries.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise InputError(f"{path}: damaged header (metadata is not a map of strings)")
-    # Checked before the tensors: another kind of file may have tensors of other types and is not damaged.
+    # Check this before the tensors: another kind of file may have tensors of other types and is not damaged.
     if set(metadata) != {key}:
         raise InputError(f"{path}: not a {kind} ({key!r} is missing from its header)")
     tensors = {name: _mapped(path, name, entry, data[body:]) for name, entry in entries.items()}
@@ -189,7 +189,7 @@ def _mapped(path: Path, name: str, entry: object, body: NDArray[np.uint8]) -> ND
         ):
             if end > len(body):
                 raise InputError(f"{path}: cut short, {len(body)} bytes of tensors where {name!r} ends at {end}")
-            # A plain array: slices of a memmap are memmaps, which take longer to make.
+            # Make a plain array: slices of a memmap are memmaps, which take longer to make.
             return np.asarray(body[start:end].view(np.dtype(_TYPES[code]).newbyteorder("<")).reshape(shape))
         case _:
             raise InputError(f"{path}: damaged header (tensor {name!r})")

@@ -1,4 +1,4 @@
-"""Parts of large arrays in several threads: NumPy lets go of the interpreter while it computes."""
+"""Work on slices of large arrays in several threads: NumPy releases the interpreter's lock while it computes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import os
 from collections.abc import Callable
 
 WORTHWHILE = 1 << 19
-"""Operations below which starting a thread costs more than it saves."""
+"""Below this many operations, starting a thread costs more than it saves."""
 
 
 def in_threads(part: Callable[[slice], None], size: int, *, work: int) -> None:
-    """Call a function on slices that divide 0 to ``size``, at the same time; what it does must not depend on how.
+    """Call a function on slices that divide 0 to ``size``, at once; its result must not depend on the division.
 
-    Threads are as many as ``OMP_NUM_THREADS`` says, else as the process has cores. They end with the call, since one
-    that waits would be missing in a forked process.
+    There are as many threads as ``OMP_NUM_THREADS`` says, else as the process has cores. Threads end with the call: a
+    waiting thread would be missing in a forked process.
 
     Parameters
     ----------
     part
-        Does a slice.
+        Works on one slice.
     size
         Number of coordinates.
     work

@@ -1,4 +1,4 @@
-"""What a run cost beside sending the images or the features once; docs/accounting.md says what each number counts."""
+"""What a run cost, compared with sending images or features once; docs/accounting.md says what each number counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from server.records import RoundRecord
 
 
 def crossover_round(records: Sequence[RoundRecord], once: int | None) -> int | None:
-    """Return the first round after which more bytes have crossed, down and up, than ``once``; None if none has."""
+    """Return the first round by which more bytes than ``once`` were sent, down and up; None if there is none."""
     if once is None:
         return None
     spent = accumulate(record.bytes_down + record.bytes_up for record in records)

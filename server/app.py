@@ -33,7 +33,7 @@ def main(grid: Grid, context: Context) -> None:
 
         run_rounds(grid, config, lambda: launch.open(config, path), tables, watcher)
     except InputError as error:
-        # One line for the person; Flower marks the run as failed with it, and sends the log, only on an exception.
+        # Print one line for the user. Raise, too: only then does Flower mark the run as failed and send the log.
         print(f"error: {error}", file=sys.stderr, flush=True)
         raise error.with_traceback(None) from None
     watcher.note(f"run folder: {path.absolute()}")

@@ -1,9 +1,8 @@
-"""Checkpoints: all that a run needs to go on exactly, after each round, whole or absent.
+"""Checkpoints: all that a run needs to go on exactly, written after each round as a whole or not at all.
 
-Every draw follows from the configuration and the round, so weights, the frozen standardizer and the named states of
-strategy, rule and clients are the whole state; the clients' accuracies at the round chosen so far wait here for the
-summary. A state is a mapping of arrays under a name of its own: whoever has something to remember adds one, and nothing
-here knows what is in it.
+Every draw follows from the configuration and the round. So weights, the frozen standardizer and the named states of
+strategy, rule and clients are the whole state. The clients' accuracies at the round chosen so far are stored for the
+summary. A state is a mapping of arrays under a name of its own; nothing here knows what is in it.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from fl_sparse.tensor_file import read_tensors
 from server.client_accuracy import ClientAccuracy
 
 LAST = 3
-"""Checkpoints that are left of a run."""
+"""How many of a run's checkpoints stay, the newest."""
 WEIGHTS, STANDARDIZER, CLIENTS = "weights", "standardizer", "clients"
 OWN = (WEIGHTS, STANDARDIZER, CLIENTS)
 """Names that no state may have."""
@@ -43,9 +42,9 @@ class Checkpoint:
     standardizer: Standardizer | None = field(repr=False)
     classes: tuple[str, ...]
     states: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict, repr=False)
-    """Name -> arrays, of whatever outlives a round beside the model."""
+    """Name of a state -> its arrays: all that outlives a round beside the model."""
     by_client: ClientAccuracy | None = field(default=None, repr=False)
-    """At the round chosen so far, if it is known."""
+    """The clients' accuracies at the round chosen so far, None if unknown."""
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, last: int = LAST) -> Path:

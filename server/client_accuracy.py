@@ -1,8 +1,8 @@
-"""How well the global model does for each client, at the round that the run's accuracy is of.
+"""Each client's accuracy, at the round whose accuracy the run reports.
 
-Where clients evaluate, a client's accuracy is that of the images it kept back. Where the server evaluates and knows the
+If clients evaluate, it is the accuracy on the images that the client held back. If the server evaluates and knows the
 split, it is the accuracy on the server's test images by class, weighted by the client's labels: Σ_c p_k(c)·acc_c, where
-p_k(c) is the share of class c among client k's training images. It knows a client's classes, not its images.
+p_k(c) is the share of class c among client k's training images. The server knows a client's classes, not its images.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fl_sparse.wire import EvaluationReply
 from server.client_table import ClientTable
 
 MOST_LISTED = 1000
-"""Clients that the summary still lists one by one; of more it holds the percentiles."""
+"""Most clients that the summary lists one by one; of more clients it holds the percentiles."""
 ENTRIES = ("client_accuracy_min", "client_accuracy_p10", "client_accuracy_median", "client_accuracy")
 KEPT_BACK, BY_LABELS = "images that each client kept back", "test images, weighted by each client's labels"
 
@@ -33,7 +33,7 @@ class ClientAccuracy:
     round
         The round.
     of
-        What they are accuracies of: `KEPT_BACK` or `BY_LABELS`.
+        The images: `KEPT_BACK` or `BY_LABELS`.
     clients
         int64 (M,), partition ids, ascending.
     accuracy
@@ -49,7 +49,7 @@ class ClientAccuracy:
 def by_client(
     number: int, clients: ClientTable, scores: Mapping[str, Score], evaluations: Mapping[int, EvaluationReply]
 ) -> ClientAccuracy | None:
-    """Return the clients' accuracies after a round, None where neither they nor the server can tell.
+    """Return the clients' accuracies after a round, None if neither clients nor server can tell.
 
     Parameters
     ----------
@@ -58,9 +58,9 @@ def by_client(
     clients
         Who takes part.
     scores
-        The server's own, by the images' name (``test``).
+        The server's scores, by the name of the images (``test``).
     evaluations
-        What clients answered, by partition id.
+        The clients' answers, by partition id.
     """
     ids = clients.clients
     if evaluations:
@@ -77,7 +77,7 @@ def weighted_by_labels(score: Score, labels: NDArray[np.int64]) -> NDArray[np.fl
     Parameters
     ----------
     score
-        Of the server's test images, by one model or each client's own.
+        The score on the server's test images, of one model or of each client's own.
     labels
         int64 (M, C): training images of each class that each client holds.
     """
@@ -91,7 +91,7 @@ def weighted_by_labels(score: Score, labels: NDArray[np.int64]) -> NDArray[np.fl
 
 
 def summary_entries(found: ClientAccuracy | None) -> dict[str, Any]:
-    """Return the entries of a run's summary: the distribution, and each client's accuracy where they are not many."""
+    """Return a summary's entries: the distribution, and each client's accuracy up to `MOST_LISTED` clients."""
     known = np.empty(0) if found is None else found.accuracy[~np.isnan(found.accuracy)]
     if found is None or not len(known):
         return dict.fromkeys(ENTRIES)

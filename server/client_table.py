@@ -1,4 +1,4 @@
-"""Who takes part and what each holds: a row a client, in the run's folder as ``clients.json``.
+"""The table of clients and what each holds, one row for each: ``clients.json`` in the run's folder.
 
 Symbols: M clients, n_k training images of client k, V views, F features, C classes.
 """
@@ -24,9 +24,9 @@ from server.population import Population
 Numbers = NDArray[np.int64]
 
 FLOAT16_BYTES, LABEL_BYTES = 2, 8
-"""A feature as it would be sent once, and a label as shards store it."""
+"""Bytes of a feature, as it would be sent once, and of a label, as shards store it."""
 MOST_CELLS = 200_000
-"""Label counts that are still written: more would make a file of megabytes."""
+"""Most label counts that are written: more would make a file of megabytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +42,9 @@ class ClientTable:
     examples
         n_k, int64 (M,).
     shard_bytes
-        What each client's training images weigh as a shard, int64 (M,); None unless every client says so.
+        Bytes of each client's training images as a shard, int64 (M,); None unless every client says so.
     feature_bytes
-        What their features would weigh in float16, all views, with the labels, int64 (M,).
+        Bytes of each client's features in float16, all views, with the labels, int64 (M,).
     labels
         Training images of each class, int64 (M, C); None where the server does not know them.
     """
@@ -58,12 +58,12 @@ class ClientTable:
 
     @property
     def bytes_of_shards(self) -> int | None:
-        """All clients' shards together, None if they are not known."""
+        """Bytes of all clients' shards together, None if they are not known."""
         return None if self.shard_bytes is None else int(self.shard_bytes.sum())
 
     @property
     def bytes_of_features(self) -> int:
-        """All clients' features together."""
+        """Bytes of all clients' features together."""
         return int(self.feature_bytes.sum())
 
 
@@ -75,7 +75,7 @@ def client_table(clients: Mapping[int, ClientDescription], tables: HeldOut | Non
     clients
         Node id -> description.
     tables
-        The server's own images, which know a simulated split.
+        The server's own images, and a simulation's split of the training images.
     """
     first = next(iter(clients.values()))
     if isinstance(clients, Population):
@@ -95,7 +95,7 @@ def client_table(clients: Mapping[int, ClientDescription], tables: HeldOut | Non
 
 
 def _labels(examples: Numbers, tables: HeldOut | None, num_classes: int) -> Numbers | None:
-    """Count labels, unless clients hold other images than the server's split says.
+    """Return the label counts, None if clients hold other images than the server's split says.
 
     Devices have images of their own; under Ray and a natural mask, only the clients know which images show nothing.
     """

@@ -1,4 +1,4 @@
-"""A simulated cohort: one table shared by the clients, standardised as it is read, and a round's orders in stacks."""
+"""A simulated cohort: clients share one table, standardised as it is read, and are trained in stacks."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from server.population import Population
 
 
 class Cohort:
-    """Callable for the in-process grid: orders in, replies out, a part of the cohort at a time."""
+    """Callable for the in-process grid: it takes a round's orders and makes replies, one stack at a time."""
 
     def __init__(self, config: RunConfig, training: TrainingTable, ops: ArrayOps) -> None:
         self._config = config
         self._training = training
         self._learner = MLPLearner(ops)
         self._standardizer: Standardizer | None = None
-        # A device keeps its own; here they are one model a client that has trained under error feedback.
+        # On devices each client holds its residual. Here they take the memory of a model for each client that trained.
         self.residuals: dict[int, Residual] = {}
         self._parts = _training_parts(config, training)
 
     def population(self, nodes: range) -> Population:
-        """Return what all clients would answer to round 0's question; statistics are taken when asked for."""
+        """Return what all clients would answer to round 0's question; statistics are computed when asked for."""
         table = self._training.table
         return Population(
             nodes=nodes,
@@ -51,11 +51,11 @@ class Cohort:
         )
 
     def __call__(self, addressed: Sequence[Addressed]) -> Iterator[TrainReply]:
-        """Train all orders."""
+        """Return the replies in the orders' order, each made when it is asked for."""
         if self._standardizer is None:
-            # Frozen in round 0, it reaches every node with its first train message.
+            # The standardizer is frozen in round 0, and each node's first train message carries it.
             self._standardizer = _standardizer(addressed)
-        # What is encoded is an array first.
+        # Only float32 updates may stay factored: other formats encode arrays.
         jobs = [
             ClientJob(to.order.job, to.client, self._parts[to.client], to.group, to.order.update.format == "float32")
             for to in addressed
@@ -73,12 +73,12 @@ class Cohort:
 
     @functools.cached_property
     def _features(self) -> NDArray[np.float32]:
-        """The table as one matrix, float32 (V·n, F), not standardised: that is done to what is read of it."""
+        """The table as one matrix, float32 (V·n, F); rows are standardised when they are read."""
         return standardized(self._training.table, None)
 
 
 def _training_parts(config: RunConfig, training: TrainingTable) -> ClientRows:
-    """Return each client's training rows, without what it keeps back to evaluate."""
+    """Return each client's training rows, without those it holds back to evaluate."""
     if config.evaluate != "clients":
         return training.parts
     split = (local_rows(config, training.table, rows, client) for client, rows in enumerate(training.parts))

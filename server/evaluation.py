@@ -28,7 +28,7 @@ class Examination:
     ops: ArrayOps = field(default_factory=ArrayOps, repr=False)
 
     def __call__(self, parameters: Parameters) -> dict[str, Score]:
-        """Score the model on each set; of several clients' own models, the mean over the clients."""
+        """Return the model's score on each set; for clients' own models, the mean over the clients."""
         models = models_of(parameters)
         return {
             name: mean_score([evaluate_table(model, self.spec, self._inputs[name], labels) for model in models])
@@ -41,7 +41,7 @@ class Examination:
 
 
 def score_entries(scores: Mapping[str, Score]) -> dict[str, Any]:
-    """Return the entries of a round's record."""
+    """Return the scores as entries of a round's record."""
     return {
         f"{name}_{measure}": getattr(score, measure)
         for name, score in scores.items()
@@ -50,7 +50,7 @@ def score_entries(scores: Mapping[str, Score]) -> dict[str, Any]:
 
 
 def examination(spec: MLPSpec, held_out: HeldOut, standardizer: Standardizer | None, ops: ArrayOps) -> Examination:
-    """Return the server's examination."""
+    """Return the examination of models on the server's images."""
 
     def inputs(table: FeatureTable) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         return standardized(table, standardizer), table.labels

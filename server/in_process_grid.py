@@ -20,7 +20,7 @@ from server.population import Population
 
 @dataclass(frozen=True)
 class Addressed:
-    """An order, the partition id that it is for, and the group whose members begin with the same arrays."""
+    """An order, the partition id that it is for, and its group: members of a group begin with the same arrays."""
 
     order: TrainOrder = field(repr=False)
     client: int
@@ -43,15 +43,15 @@ class InProcessGrid(Grid):
     client_app
         Answers every message that is not trained as part of a cohort.
     run_config
-        What each node's context carries.
+        The run configuration in each node's context.
     num_clients
         M nodes, with partition ids 0 to M − 1.
     train_cohort
         Trains all train messages of a call at once; None sends each through ``client_app``, so that no mod is skipped.
     population
-        Node ids -> what all nodes would answer to round 0's question; None has each asked by a message.
+        Node ids -> what all nodes would answer to round 0's question; if None, each node is asked by a message.
     residuals
-        Where ``train_cohort`` keeps the residuals of error feedback, by partition id.
+        The residuals of error feedback that ``train_cohort`` holds, by partition id.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class InProcessGrid(Grid):
         self._replies: dict[str, Message] = {}
 
     def set_run(self, run: Run) -> None:
-        """Set the run; kept for Flower's interface."""
+        """Set the run, as Flower's interface requires."""
         self._run = run
 
     @property
@@ -95,7 +95,7 @@ class InProcessGrid(Grid):
 
     @property
     def streams(self) -> bool:
-        """Whether train messages are answered a part of the cohort at a time, as replies are asked for."""
+        """Whether train messages are answered stack by stack, as replies are asked for."""
         return self._train_cohort is not None
 
     def population(self) -> Population | None:
@@ -103,14 +103,14 @@ class InProcessGrid(Grid):
         return None if self._population is None else self._population(self.get_node_ids())
 
     def residuals(self) -> Mapping[int, Residual]:
-        """Return what error feedback has its clients keep, by partition id."""
+        """Return the clients' residuals of error feedback, by partition id."""
         if self._train_cohort is not None:
             return self._residuals
         kept = {node - FIRST_NODE_ID: kept_residual(context) for node, context in self._contexts.items()}
         return {client: residual for client, residual in kept.items() if residual is not None}
 
     def hand_out(self, residuals: Mapping[int, Residual]) -> None:
-        """Give clients the residuals that they kept in a run that now goes on."""
+        """Give clients their residuals, when a run goes on from a checkpoint."""
         self._residuals.update(residuals)
         if self._train_cohort is None:
             for client, residual in residuals.items():
@@ -148,7 +148,7 @@ class InProcessGrid(Grid):
             yield Message(content_of_reply(reply), reply_to=message)
 
     def _one(self, message: Message) -> Message:
-        # What a mod does to its node's message is not to reach others that were sent the same.
+        # Copy: a mod may change its node's message, and other nodes share the content.
         message.content = copied(message.content)
         try:
             return self._client_app(message, self._context(message.metadata.dst_node_id))
@@ -168,13 +168,13 @@ class InProcessGrid(Grid):
 
 
 def _addressed(messages: Sequence[Message]) -> list[Addressed]:
-    """Return the messages' orders: a content that several are sent is read once."""
+    """Return the messages' orders; a content that several messages share is read once."""
     read: dict[int, TrainOrder] = {}
     found = []
     for position, message in enumerate(messages):
         content, client = message.content, message.metadata.dst_node_id - FIRST_NODE_ID
         if not isinstance(content, SharedContent):
-            # Numbers from -1 down are no group's.
+            # Negative, so that it is no group's number: the client shares its arrays with nobody.
             found.append(Addressed(read_order(content), client, -1 - position))
             continue
         if content.letter not in read:

@@ -1,4 +1,4 @@
-"""What a run is asked to write where: options of the command, not of the configuration."""
+"""Where a run writes: options of the command, not of the configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fl_sparse.errors import KEYS_LIST, InputError, nearest
 from server.run_folder import RunFolder, check_new, create_run_folder, next_name, open_unfinished
 
 OPTIONS = ("out", "name", "resume")
-"""Keys that ``[tool.flwr.app.config]`` holds beside the configuration, since ``flwr run`` has no other way in."""
+"""Keys that ``[tool.flwr.app.config]`` holds beside the configuration, since ``flwr run`` takes no other options."""
 
 
 @dataclass(frozen=True)

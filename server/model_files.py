@@ -17,7 +17,7 @@ from server.run_folder import RunFolder
 
 
 def write_models(folder: RunFolder, config: RunConfig, network: MLPSpec, state: Checkpoint) -> None:
-    """Write the global model, or, where clients have kept their own, each of theirs."""
+    """Write the global model or, if clients have models of their own, each client's."""
     encoder = encoder_use(config)
     own = separated(state.parameters).items()
     models: list[tuple[Path, Parameters]] = [(folder.client_model_file(client), values) for client, values in own]
@@ -28,7 +28,7 @@ def write_models(folder: RunFolder, config: RunConfig, network: MLPSpec, state: 
 
 
 def encoder_use(config: RunConfig) -> EncoderUse:
-    """Return what is known of a run's encoder; a server that never saw an image may not have it."""
+    """Return what is known of a run's encoder; a server without images may not have the encoder."""
     named = EncoderUse(config.encoder, config.pooling, precision=config.precision)
     try:
         spec = encoder_spec(config.encoder)

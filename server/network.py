@@ -1,4 +1,4 @@
-"""A SuperLink of one's own: a private port and Flower home, ended by its own process id."""
+"""A private SuperLink: it has a port and a Flower home of its own, and is ended by its process id."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fl_sparse.errors import InputError
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
-    # The packages are those of this environment; without this, `flwr run` would call a package manager.
+    # Use the packages of this environment: otherwise `flwr run` would call a package manager.
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
 }
 CONNECTION = "own"
@@ -62,7 +62,7 @@ def own_superlink(home: Path, *, simulation: bool, patience: float = 60.0) -> It
         If it does not start.
     """
     port = free_port()
-    # Flower starts its other commands by name.
+    # Put this environment first: Flower starts its other commands by name.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     environment = {**os.environ, **QUIET, "FLWR_HOME": str(home), "PATH": path}
     home.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def own_superlink(home: Path, *, simulation: bool, patience: float = 60.0) -> It
 
 
 def _end_stragglers(home: Path) -> None:
-    """End what the SuperLink detached from itself: processes whose environment names its home (Linux only)."""
+    """End the processes that the SuperLink detached: their environment names its home (Linux only)."""
     mark = f"FLWR_HOME={home}".encode()
     for entry in Path("/proc").glob("[0-9]*/environ"):
         try:
@@ -97,7 +97,7 @@ def _end_stragglers(home: Path) -> None:
 
 
 def end_process_group(process: subprocess.Popen[bytes], *, patience: float = 10.0) -> None:
-    """End a process that leads its own group, and whatever it started in it."""
+    """End a process that leads its own process group, and the rest of the group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)

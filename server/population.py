@@ -1,4 +1,4 @@
-"""Everyone in a simulated federation, without an object or a message for each: what round 0's question would tell.
+"""All clients of a simulated federation, as round 0 would describe them, without an object or a message for each.
 
 Symbols: M clients, n_k rows of client k.
 """
@@ -19,7 +19,7 @@ from fl_sparse.wire import ClientDescription, content_of_description, wire_bytes
 
 @dataclass(frozen=True, eq=False)
 class Population(Mapping[int, ClientDescription]):
-    """Node id -> description, made when it is asked for; its statistics are left out, as `statistics` has all of them.
+    """Node id -> description, made when it is asked for, without statistics: `statistics` has those of all clients.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Population(Mapping[int, ClientDescription]):
     statistics
         Returns the statistics of all clients' features, merged in the order of the partition ids.
     shard_bytes
-        What each client's training images weigh as a shard, int64 (M,); None if there are features alone.
+        Bytes of each client's training images as a shard, int64 (M,); None if there are features alone.
     """
 
     nodes: range
@@ -67,10 +67,10 @@ class Population(Mapping[int, ClientDescription]):
         return len(self.nodes)
 
     def reply_bytes(self) -> NDArray[np.int64]:
-        """Return what each client's description weighs on the wire, int64 (M,).
+        """Return the bytes of each client's description on the wire, int64 (M,).
 
-        Of what differs between clients, only whole numbers change a message's size, and these only by their lengths in
-        bits: one client of each kind is written out.
+        Clients' messages differ in size only by the bit lengths of their whole numbers. So one message is encoded for
+        each combination of lengths, not for each client.
         """
         whole = [np.arange(len(self)), self.sizes, self.sizes * self.views]
         if self.shard_bytes is not None:

@@ -36,7 +36,7 @@ def human_bytes(count: float) -> str:
 
 
 class PlainWatcher:
-    """A line a round."""
+    """Prints one line for each round."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -51,7 +51,7 @@ class PlainWatcher:
 
 
 class BarWatcher:
-    """A bar with round, accuracy and bytes; use as a context manager."""
+    """Shows a bar with round, accuracy and bytes; use as a context manager."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(

@@ -37,14 +37,14 @@ class Answers:
 
 
 def wait_for_nodes(grid: Grid, config: RunConfig, *, patience: float = 60.0, settled: float = 10.0) -> list[int]:
-    """Return the node ids, once as many as the configuration asks for are there.
+    """Return the node ids, once as many nodes have connected as the configuration asks for.
 
     Devices connect one by one: the first may take ``patience`` seconds, each further one ``settled``.
 
     Raises
     ------
     InputError
-        If other than ``num-clients`` nodes are there (naming both, and the option that fits), or none.
+        If the number of nodes is 0, not ``num-clients`` (naming both, and a remedy), or below ``clients-per-round``.
     """
     nodes = list(grid.get_node_ids())
     deadline = time.monotonic() + (settled if nodes else patience)
@@ -111,7 +111,7 @@ def _answers_of(everyone: Population, down: int) -> Answers:
     for client in np.flatnonzero(everyone.sizes < 1):
         raise InputError(f"client {client} holds no training image")
     up = everyone.reply_bytes()
-    # As many pairs as there are different sizes, not as there are clients.
+    # Share the pairs: memory holds one for each size, not for each client.
     pairs = {weight: (down, weight) for weight in np.unique(up).tolist()}
     exchanged = {client: pairs[weight] for client, weight in enumerate(up.tolist())}
     return Answers(everyone, down * len(everyone), int(up.sum()), exchanged)

@@ -16,10 +16,10 @@ PHASES = ("configure", "train", "aggregate", "evaluate", "write")
 class RoundRecord:
     """What is known of a round; one line of ``metrics.jsonl``. Round 0 is the untrained model.
 
-    Accuracies are fractions, losses are in nats. Bytes are those of the messages as Flower serialises them. FLOPs are
-    those of one client's local steps. ``weights_held`` counts the parameters that a client holds, ``weights_active``
-    those that its steps use; both are means over the clients asked. Seconds are wall-clock time by phase, simulated
-    seconds are the virtual clock's (None without one). Late replies are counted among the lost.
+    Accuracies are fractions, losses are in nats. Bytes count messages as Flower serialises them. FLOPs count
+    one client's local steps. ``weights_held`` counts the parameters that a client holds, ``weights_active`` the
+    parameters that its steps use; both are means over the clients asked. Seconds are wall-clock time by phase,
+    simulated seconds are the virtual clock's (None without one). Late replies are counted among the lost.
     """
 
     round: int
@@ -89,8 +89,8 @@ def evaluated(records: Sequence[RoundRecord]) -> list[RoundRecord]:
 def summarize(records: Sequence[RoundRecord]) -> dict[str, Any]:
     """Return the run's summary.
 
-    ``accuracy`` is the test accuracy at the `chosen_record`. ``final_accuracy`` is that of the last evaluated round,
-    ``best_accuracy`` the highest of all rounds: never choose by it, since it looks at the test images.
+    ``accuracy`` is the test accuracy at the `chosen_record`, ``final_accuracy`` at the last evaluated round.
+    ``best_accuracy`` is the highest of all rounds: never choose by it, since it looks at the test images.
     Bytes and FLOPs are sums over rounds. Weights are means over the rounds that trained, None if no record counts them.
     """
     usable = evaluated(records)

@@ -1,8 +1,8 @@
 """The residuals of error feedback in files of their own, so that a simulation goes on exactly.
 
 Each client's residual is one file beside the checkpoints, named by its digest and written when it has changed. A
-checkpoint names the files that it goes on from; those that none of the last checkpoints names are deleted. On devices
-and Ray's workers residuals stay with the clients, and a run that goes on begins with none.
+checkpoint names the files that a run goes on from. Files that none of the last checkpoints names are deleted. On
+devices and Ray's workers, residuals stay with the clients, and a run that goes on begins with none.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ DIGEST_BYTES = 16
 
 
 class ResidualFiles:
-    """The files of a run.
+    """Writes, reads and deletes the residual files of a run.
 
     Parameters
     ----------
     folder
-        Where they lie; made when the first is written.
+        The files' folder; made when the first file is written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,7 +47,7 @@ class ResidualFiles:
         self._named: deque[set[str]] = deque(maxlen=LAST)
 
     def save(self, residuals: Mapping[int, Residual]) -> dict[str, dict[str, NDArray[Any]]]:
-        """Write what has changed, and return the state that names all files, for the checkpoint; none without any."""
+        """Write changed residuals; return the checkpoint's state that names all files, empty without residuals."""
         for client, residual in residuals.items():
             if client not in self._known or self._known[client][0] != residual.round:
                 self._known[client] = residual.round, self._write(client, residual)
@@ -65,7 +65,7 @@ class ResidualFiles:
         return {STATE: state}
 
     def drop_unnamed(self) -> None:
-        """Delete the files that none of the last checkpoints names; to be called when the newest is written."""
+        """Delete the files that none of the last checkpoints names; call this once the newest is written."""
         named = set[str]().union(*self._named)
         for path in self._folder.glob(FILES):
             if path.name not in named:
@@ -81,7 +81,7 @@ class ResidualFiles:
         """
         named = zip(state["clients"].tolist(), state["rounds"].tolist(), state["digests"], strict=True)
         self._known = {client: (number, digest.tobytes()) for client, number, digest in named}
-        # Files of earlier checkpoints stay until as many have been written as are left of a run.
+        # Files of earlier checkpoints stay until `LAST` newer checkpoints are written.
         self._named.append({path.name for path in self._folder.glob(FILES)})
         return {client: self._read(client, *known) for client, known in self._known.items()}
 
@@ -106,7 +106,7 @@ class ResidualFiles:
 
 
 def digest_of(residual: Residual) -> bytes:
-    """Return what tells residuals apart: of the round, and of each parameter's name, shape and values."""
+    """Return the digest of a residual's round, and of each parameter's name, shape and values."""
     written = hashlib.blake2b(str(residual.round).encode(), digest_size=DIGEST_BYTES)
     for name in sorted(residual.values):
         values = np.ascontiguousarray(residual.values[name])
@@ -116,14 +116,14 @@ def digest_of(residual: Residual) -> bytes:
 
 
 def check_residual_files(config: RunConfig, groups: Sequence[Group], model: Model, population: int) -> None:
-    """Refuse to keep residuals that would take too much of the disk.
+    """Refuse residual files that would take too much of the disk.
 
     Parameters
     ----------
     config
         The run's configuration.
     groups
-        Those of round 1.
+        The groups of round 1.
     model
         The whole model.
     population
@@ -137,7 +137,7 @@ def check_residual_files(config: RunConfig, groups: Sequence[Group], model: Mode
     if not config.error_feedback or not config.keep_residuals:
         return
     updates = sum(group.placement.part.nbytes(model) * len(group.positions) for group in groups)
-    # Those of the last checkpoints that have been replaced since are there as well.
+    # Replaced residuals of the last checkpoints are on the disk as well.
     needed = residual_bytes(config, updates, groups, population) + LAST * updates
     if needed > MOST_BYTES:
         raise InputError(

@@ -1,7 +1,7 @@
-"""``init = ridge``: training starts beside the closed-form solution, a fixed linear term that subnets improve on.
+"""``init = ridge``: training starts beside the closed-form solution, a fixed linear term that parts improve on.
 
 Clients send the Gram matrices of their standardised features; their sum gives ridge regression exactly, however the
-images are split (Fanì et al., Fed3R, ICML 2024, §3). Logits are then skip + MLP, the skip term whole in every subnet.
+images are split (Fanì et al., Fed3R, ICML 2024, §3). Logits are then skip + MLP; every part has the whole skip term.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from strategies.round.replies import answers
 log = logging.getLogger("fl_sparse.server")
 
 QUIET = np.float32(0.1)
-"""The MLP's last layer starts at a tenth, so that the linear term speaks first."""
+"""The MLP's last layer starts at a tenth of its values, so that the linear term dominates at first."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ def ridge_start(
     parameters: Parameters,
     tables: HeldOut | None,
 ) -> RidgeStart:
-    """Ask every client for its Gram matrices and add the closed-form solution to the initial parameters.
+    """Return the initial parameters with the closed-form solution, from Gram matrices that every client is asked for.
 
     Raises
     ------
     InputError
-        If a client refuses or answers wrongly; one that does not answer is left out, with a warning.
+        If a client refuses or answers wrongly. A client that does not answer is left out, with a warning.
     """
     content = content_of_gram_question(standardizer)
     messages = [Message(content, node, "query.gram", group_id="0") for node in clients]

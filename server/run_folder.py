@@ -43,7 +43,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """The last few rounds."""
+        """The folder of the last few checkpoints."""
         return self.path / "checkpoints"
 
     @property
@@ -57,17 +57,17 @@ class RunFolder:
 
     @property
     def split_file(self) -> Path:
-        """How the training images are split over clients."""
+        """A picture of how the training images are split over clients."""
         return self.path / "split.png"
 
     @property
     def clients_file(self) -> Path:
-        """Who takes part and what each holds."""
+        """The table of clients and what each holds."""
         return self.path / "clients.json"
 
     @property
     def picture_file(self) -> Path:
-        """Accuracy by round."""
+        """A picture of accuracy by round."""
         return self.path / "accuracy.png"
 
 

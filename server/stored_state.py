@@ -1,4 +1,4 @@
-"""Where an unfinished run is, and what to do about a damaged one: its newest checkpoint with the records up to it."""
+"""The stored state of an unfinished run: its newest checkpoint with the records up to it, or advice if damaged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def stored_state(folder: RunFolder) -> tuple[Checkpoint, list[RoundRecord]] | No
 
 
 def _advice(folder: RunFolder) -> str:
-    """Return what to delete, for the latest round that can be gone on from."""
+    """Return what to delete, so that the run can go on from the latest undamaged round."""
     whole, is_damaged = _whole_rounds(folder)
     found = stored_checkpoints(folder.checkpoints)
     for place in range(len(found) - 1, -1, -1):

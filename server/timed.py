@@ -1,4 +1,4 @@
-"""How long one waits for what comes one by one."""
+"""The time spent waiting for items that come one by one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 
 
 class Timed(Iterable[Item]):
-    """What ``ask`` returns, and the seconds that asking and waiting for each item took, whatever is done in between."""
+    """The items that ``ask`` returns, and the seconds spent asking and waiting for them, without what comes between."""
 
     def __init__(self, ask: Callable[[], Iterable[Item]]) -> None:
         self._ask = ask

@@ -41,7 +41,7 @@ STRATEGIES: Mapping[str, type[AssignmentRule]] = {
 }
 
 SERVER_OPTIMIZERS = {"fedavgm": "momentum", "fedadagrad": "adagrad", "fedadam": "adam", "fedyogi": "yogi"}
-"""Names under which papers know FedAvg with a server optimiser; here it goes with any strategy."""
+"""Papers' names for FedAvg with a server optimiser; here any strategy can have one."""
 
 
 def assignment_rule(config: RunConfig) -> AssignmentRule:
@@ -78,7 +78,7 @@ def assignment_rule(config: RunConfig) -> AssignmentRule:
 
 
 def effective(config: RunConfig) -> RunConfig:
-    """Return the configuration that a run goes by: closed forms have one round and a linear classifier."""
+    """Return the configuration that a run uses: closed forms have one round and a linear classifier."""
     return one_round(config) if issubclass(STRATEGIES[config.strategy], ClosedForm) else config
 
 
@@ -103,12 +103,12 @@ def flower_strategy(
 
 
 def check_distributed(config: RunConfig) -> None:
-    """Refuse a strategy that is simulated in one process where clients are other processes.
+    """Refuse, where clients are other processes, a strategy that runs in one process only.
 
     Raises
     ------
     InputError
-        Naming it.
+        Naming the strategy.
     """
     if STRATEGIES.get(config.strategy) is Alone:
         raise InputError(

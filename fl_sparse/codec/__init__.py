@@ -1,4 +1,4 @@
-"""How values travel: the formats by name, for either direction. A new format is one file and one line here."""
+"""The formats of values in messages, by name, up and down. A new format is one file and one line here."""
 
 from collections.abc import Mapping
 

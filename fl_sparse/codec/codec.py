@@ -1,6 +1,6 @@
-"""How a part's values travel, up or down: what a format has to do.
+"""What a format of a part's values in messages has to do, up and down.
 
-Symbols: x a row of a matrix (a vector is one row), q its codes, s its scale, x̂ what they decode to.
+Symbols: x a row of a matrix (a vector is one row), q its codes, s its scale, x̂ the decoded row.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class Codec(Protocol):
     """A format of values in messages."""
 
     exact: bool
-    """Whether nothing is lost."""
+    """Whether decoding gives back the values bit for bit."""
 
     def encode(self, parameters: Mapping[str, Values]) -> dict[str, NDArray[Any]]:
         """Return parameters as arrays with the names, dtypes and shapes of `layout`.
 
-        A value that is not finite decodes to one that is not.
+        A value that is not finite decodes to a value that is not finite.
         """
 
     def decode(self, arrays: Arrays) -> dict[str, Values]:
@@ -37,8 +37,8 @@ class Codec(Protocol):
         Raises
         ------
         ValueError
-            For arrays that no encoding makes.
+            For arrays that `encode` never makes.
         """
 
     def layout(self, shapes: Shapes) -> Layout:
-        """Return dtype and shape of every array that parameters of these shapes have in the format."""
+        """Return dtype and shape of every array that encoding parameters of these shapes makes."""

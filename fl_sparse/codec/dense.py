@@ -4,7 +4,7 @@
 format        array of a parameter                                                   error of a value
 ============  =====================================================================  =========================
 ``float32``   itself                                                                 none
-``bfloat16``  the upper half of float32's bits, as uint16, rounded half to even      2⁻⁸ of it at most
+``bfloat16``  the upper half of float32's bits, as uint16, rounded half to even      2⁻⁸ of the value
 ============  =====================================================================  =========================
 
 bfloat16 is IEEE 754's binary32 without its last 16 bits.
@@ -23,7 +23,7 @@ from fl_sparse.model.parameters import Shapes
 
 
 class Float32:
-    """Values as they are."""
+    """Values as they are, in float32."""
 
     exact = True
 
@@ -41,7 +41,7 @@ class Float32:
 
 
 class BFloat16:
-    """Half the bits."""
+    """Values rounded to bfloat16: half the bits."""
 
     exact = False
 
@@ -50,7 +50,7 @@ class BFloat16:
         return {name: to_bfloat16(values) for name, values in parameters.items()}
 
     def decode(self, arrays: Arrays) -> dict[str, Values]:
-        """Return the values, exactly."""
+        """Return the bfloat16 values as float32, exactly."""
         return {name: from_bfloat16(values) for name, values in arrays.items()}
 
     def layout(self, shapes: Shapes) -> Layout:
@@ -59,12 +59,12 @@ class BFloat16:
 
 
 def to_bfloat16(values: Values) -> NDArray[np.uint16]:
-    """Return the nearest bfloat16 of each value as its bits, uint16; of two equally near, the even one.
+    """Return the bits of the bfloat16 nearest to each value, uint16; of two equally near, the even one.
 
-    What is above bfloat16's largest value by half a step becomes infinite, as IEEE 754 rounds; NaN stays NaN.
+    A value half a step above bfloat16's largest becomes infinite, as IEEE 754 rounds; NaN stays NaN.
     """
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
-    # Adding just under half a step carries into the upper half where the lower is above half, or half and odd.
+    # Add half a step, less one if the upper half is even: the carry rounds the upper half, ties to even.
     rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
     quiet_nan = (bits >> 16) | 0x40
     return np.where(np.isnan(values), quiet_nan, rounded).astype(np.uint16)

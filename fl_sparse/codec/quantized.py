@@ -1,4 +1,4 @@
-"""int8 with one scale a row: q = round(x / s), with s = max|x| / 127, and x̂ = q s, which errs by s / 2 at most.
+"""int8 with one scale a row: q = round(x / s), with s = max|x| / 127, and x̂ = q s; the error is at most s / 2.
 
 References
 ----------
@@ -18,14 +18,14 @@ from fl_sparse.codec.codec import Arrays, Layout, Values
 from fl_sparse.model.parameters import Shapes
 
 SCALE = ".scale"
-"""What an int8 parameter's name is followed by in the name of its scales."""
+"""The suffix of a parameter's name that makes the name of its scales."""
 LARGEST_CODE = 127
 SMALLEST_SCALE = np.finfo(np.float32).tiny
-"""A smaller scale would itself be rounded coarsely: such a row, at most 1.5e-36 everywhere, becomes zero."""
+"""A row of a smaller scale, at most 1.5e-36 everywhere, becomes zero: the scale would be rounded coarsely."""
 
 
 class Int8:
-    """A quarter of the bits; a value that is not finite decodes to a row that is not."""
+    """Values in a quarter of the bits; a value that is not finite decodes to a row that is not finite."""
 
     exact = False
 
@@ -42,7 +42,7 @@ class Int8:
         Raises
         ------
         ValueError
-            For arrays that `encode` does not make: a scale negative or not finite, or the code -128.
+            For arrays that `encode` never makes: a scale that is negative or not finite, or the code -128.
         """
         parameters: dict[str, Values] = {}
         for name, codes in arrays.items():
@@ -63,9 +63,9 @@ class Int8:
 
 
 def to_int8(values: Values) -> tuple[NDArray[np.int8], Values]:
-    """Return the codes of values, int8 of their shape, and one scale a row, float32 (rows,); one row for a vector.
+    """Return the codes of values, int8 of their shape, and one scale a row, float32 (rows,); a vector is one row.
 
-    A row that is zero everywhere (or below 127 · 2⁻¹²⁶) has scale 0; one that is not finite everywhere has scale NaN.
+    A row that is zero (or below 127 · 2⁻¹²⁶) everywhere has scale 0; a row with a value that is not finite, scale NaN.
     """
     rows = values.reshape(_rows(values.shape), -1)
     largest = np.abs(rows).max(axis=1, initial=0.0)
@@ -74,7 +74,7 @@ def to_int8(values: Values) -> tuple[NDArray[np.int8], Values]:
     usable = finite & (scales >= SMALLEST_SCALE)
     safe = np.where(usable, scales, np.float32(1.0))[:, None]
     quotients = np.where(usable[:, None], rows, np.float32(0.0)) / safe
-    # No quotient is further from 127 than a rounding.
+    # A quotient exceeds 127 by a rounding at most, so every code fits int8.
     codes = np.rint(quotients).astype(np.int8).reshape(values.shape)
     kept = np.where(usable, scales, np.where(finite, 0.0, np.nan)).astype(np.float32)
     return codes, kept

@@ -1,20 +1,20 @@
-"""An update as it travels: trained weights, or their difference from those received in fewer bits.
+"""An update in a message: trained weights, or, in fewer bits, their difference from the weights received.
 
 Symbols: θ_r received and θ_k trained parameters, Q encoding and decoding, e the residual.
 
-With error feedback a client keeps what encoding lost and adds it to its next update:
+With error feedback, a client adds what encoding lost, its residual, to its next update:
 
     p = θ_k − θ_r + e,    sent Q(p),    e ← p − Q(p)
 
-so that over any number of rounds the decoded updates sum to the true ones less the last residual. This makes sense only
-while the client trains the same coordinates; the server, which alone knows them, says in each order which residual
+So over any number of rounds, the decoded updates sum to the true updates less the last residual. A residual applies
+only while the client trains the same coordinates. Only the server knows these, so each order says which residual
 applies.
 
 References
 ----------
 F. Seide et al., 1-Bit Stochastic Gradient Descent and its Application to Data-Parallel Distributed Training of Speech
 DNNs, Interspeech 2014, equation 2. S. P. Karimireddy et al., Error Feedback Fixes SignSGD and other Gradient
-Compression Schemes, ICML 2019, Algorithm 2 (EF-SGD), where one local step is what a client's update is here.
+Compression Schemes, ICML 2019, Algorithm 2 (EF-SGD), with a client's update in the place of a local step.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ Parameters = Mapping[str, Values]
 
 @dataclass(frozen=True)
 class UpdateEncoding:
-    """How a client's update is to travel up.
+    """How a client encodes its update.
 
     Parameters
     ----------
     format
         One of `fl_sparse.codec.CODECS`; ``float32``: the trained weights themselves.
     error_feedback
-        Whether the client keeps what encoding loses.
+        Whether the client adds what encoding lost to its next update.
     residual_round
         The round whose residual the client adds, if it has it; 0 = none.
     """
@@ -53,7 +53,7 @@ class UpdateEncoding:
 
 @dataclass(frozen=True)
 class Residual:
-    """What encoding lost of an update: its round, and e by parameter, float32."""
+    """What encoding an update lost: the update's round, and e by parameter, float32."""
 
     round: int
     values: Parameters = field(repr=False)
@@ -62,7 +62,7 @@ class Residual:
 def encode_update(
     received: Parameters, trained: Mapping[str, Any], encoding: UpdateEncoding, before: Residual | None
 ) -> tuple[Mapping[str, Any], Parameters | None]:
-    """Return the arrays that travel, and the residual to keep until the next update.
+    """Return the arrays to send, and the residual for the next update.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def encode_update(
     encoding
         The format, and which round's residual applies.
     before
-        The client's residual, if it has one; it counts as zero unless it is of the round that the encoding names.
+        The client's residual, if it has one; it counts only if it is of the round that the encoding names.
 
     Returns
     -------
@@ -96,10 +96,9 @@ def encode_update(
 
 
 def encode_and_lose(values: Parameters, name: str) -> tuple[dict[str, NDArray[Any]], Parameters | None]:
-    """Return values in a format, and what that loses of them.
+    """Return values in a format, and what encoding loses.
 
-    None instead of the loss where a value is not finite: such values will be refused, and nothing of them may reach the
-    next.
+    The loss is None if a value is not finite: the receiver refuses such values, and no later message may contain them.
     """
     codec = CODECS[name]
     arrays = codec.encode(values)
@@ -115,7 +114,7 @@ def add_update(received: Parameters, update: Parameters) -> dict[str, NDArray[np
     Raises
     ------
     ValueError
-        Naming a parameter that is not finite then.
+        Naming a parameter whose sum is not finite.
     """
     parameters = {}
     for name, values in received.items():

@@ -1,1 +1,1 @@
-"""Local training: jobs, learners, and what they share. Trained parts come back as they are, or as factors."""
+"""Local training: jobs, learners, and what they share. Trained weights come back as arrays, or as factors."""

@@ -1,21 +1,21 @@
-"""The loss over the classes that a client holds: what happens to the logits of those of which it has no example.
+"""The loss of a client that lacks some classes: what happens to the logits of these absent classes.
 
 Symbols: A parts in the stack, b rows of a batch, C classes, z logits.
 
 ============  ======================================================================================================
-``trained``   all logits take part: the absent classes' are pushed down on every example, and nothing pulls them up
+``trained``   all logits take part: every example pushes those of absent classes down, and no example pulls them up
 ``masked``    z_c = −∞ for absent classes c: the softmax is over the classes held
 ``zeroed``    z_c = 0, a constant that stays in the softmax's denominator, as in HeteroFL
 ============  ======================================================================================================
 
-Under the last two the gradient of an absent class's logit is exactly zero, and with it that of its row of the output
-layer: with an optimiser that starts anew, the row and its bias stay as they are, bit for bit.
+Under the last two, the gradients of an absent class's logit and of its row of the output layer are exactly zero. If the
+optimiser starts anew, the row and its bias stay as they are, bit for bit.
 
 References
 ----------
-E. Diao, J. Ding, V. Tarokh, HeteroFL, ICLR 2021, section 3: masked cross-entropy, which in the authors' release
-(``src/models/conv.py``) is ``zeroed``. On what a softmax over all classes does to absent ones: MAP: Model Aggregation
-and Personalization in Federated Learning with Incomplete Classes, arXiv 2404.09232.
+E. Diao, J. Ding, V. Tarokh, HeteroFL, ICLR 2021, section 3: masked cross-entropy, which is ``zeroed`` in the authors'
+release (``src/models/conv.py``). The harm of a softmax over all classes to absent ones: MAP: Model Aggregation and
+Personalization in Federated Learning with Incomplete Classes, arXiv 2404.09232.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from fl_sparse.array_ops import ArrayOps
 
 ABSENT_CLASSES = ("trained", "masked", "zeroed")
 FILL = {"masked": -np.inf, "zeroed": 0.0}
-"""What an absent class's logit is."""
+"""The value that an absent class's logit takes."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class AbsentClasses:
     Parameters
     ----------
     present
-        bool (A, C): True for a class that the client holds; of each client all labels that its batches have.
+        bool (A, C): True for a class that the client holds, which all labels in its batches have to be.
     rule
         ``masked`` or ``zeroed``.
     """
@@ -49,12 +49,12 @@ class AbsentClasses:
     rule: str
 
     def part(self, some: slice) -> AbsentClasses:
-        """Return that of some of the stack's parts."""
+        """Return the classes of some of the stack's parts."""
         return AbsentClasses(self.present[some], self.rule)
 
 
 class LogitMask:
-    """Takes the logits of absent classes out of a stack's loss, and their gradients."""
+    """Takes the logits of absent classes, and their gradients, out of a stack's loss."""
 
     def __init__(self, ops: ArrayOps, absent: AbsentClasses) -> None:
         self._xp = ops.xp
@@ -63,10 +63,10 @@ class LogitMask:
         self._fill = ops.from_host(np.where(present, 0.0, FILL[absent.rule]).astype(np.float32))
 
     def cover(self, logits: Any) -> Any:
-        """Put the fill in the place of the absent classes' logits, (A, b, C), and return them."""
+        """Replace the absent classes' logits by the fill, in place; return the logits (A, b, C)."""
         self._xp.multiply(logits, self._present, out=logits)
         return self._xp.add(logits, self._fill, out=logits)
 
     def still(self, gradient: Any) -> Any:
-        """Put zero in the place of the absent classes' gradients, (A, b, C), and return them."""
+        """Replace the absent classes' gradients by zero, in place; return the gradients (A, b, C)."""
         return self._xp.multiply(gradient, self._present, out=gradient)

@@ -11,7 +11,7 @@ from fl_sparse.rng import Purpose, generator
 def batch_rows(
     num_examples: int, batch_size: int, *, seed: int, partition_id: int, first_step: int, steps: int
 ) -> NDArray[np.int64]:
-    """Return the examples of some consecutive local steps.
+    """Return which examples some consecutive local steps take.
 
     Steps are counted over rounds, whether or not the client took part. With E = ⌈n/b⌉ batches in an epoch, step t takes
     batch t mod E of the permutation drawn from (seed, partition id, ⌊t/E⌋). An epoch's last batch may be short.
@@ -23,11 +23,11 @@ def batch_rows(
     batch_size
         b, at least 1.
     seed, partition_id
-        What the permutations are drawn from.
+        The permutations are drawn from these.
     first_step
         t of the first of these steps.
     steps
-        τ, how many.
+        τ, the number of steps.
 
     Returns
     -------

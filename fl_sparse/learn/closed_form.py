@@ -21,16 +21,16 @@ Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
 """Standardised features (n, F) and labels (n,)."""
 PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 SHARPNESS = np.float32(10.0)
-"""Ridge scores lie near 0 and 1; as logits they count ten times."""
+"""Ridge scores lie near 0 and 1; multiplied by this, they are logits."""
 ABSENT_BIAS = -1e9
-"""Logit of a class without examples: below that of any class with some, and finite, so that losses are."""
+"""Logit of a class without examples: below any other class's, and finite, so that losses are finite."""
 
 
 @dataclass(frozen=True)
 class Gram:
     """Sums over n examples, with a constant 1 as the last feature: X'X (F+1, F+1) and X'Y (F+1, C), float64.
 
-    Where the sums of each class are enough, X'X is (0, 0).
+    X'X is (0, 0) where the sums of each class, X'Y, are enough.
     """
 
     features: NDArray[np.float64] = field(repr=False)
@@ -61,9 +61,9 @@ def add(grams: Sequence[Gram]) -> Gram:
 
 
 class GramSum:
-    """A running sum over clients, since a client's Gram matrices are larger than its model.
+    """A running sum over clients: memory holds one client's Gram matrices, which are larger than its model.
 
-    The order in which clients are added decides the last bits.
+    The order of the clients decides the last bits.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class GramSum:
         self.clients = 0
 
     def add(self, own: Gram) -> None:
-        """Add a client's."""
+        """Add a client's sums."""
         self.total = own if self.total is None else add([self.total, own])
         self.clients += 1
 
@@ -114,12 +114,12 @@ def best_penalty(gram: Gram, features: NDArray[np.float32], labels: NDArray[np.i
 
 
 def chosen_penalty(penalty: float, gram: Gram, validation: Labelled | None) -> float:
-    """Return a penalty, or if it is 0 the best one on validation examples.
+    """Return the penalty; if it is 0, the best one on validation examples.
 
     Raises
     ------
     InputError
-        If there is none to choose on.
+        If the penalty is 0 and there are no validation examples.
     """
     if penalty:
         return penalty

@@ -15,14 +15,14 @@ from fl_sparse.errors import InputError
 
 
 class CrossEntropy:
-    """The mean cross-entropy over the examples of each part's batch; padding counts for nothing.
+    """The mean cross-entropy over the examples of each part's batch; padding does not count.
 
     Parameters
     ----------
     ops
         The arrays' kind.
     labels
-        int64 (τ, A, b), of every step; any class where padded.
+        int64 (τ, A, b), the labels of every step; any class where padded.
     valid
         bool (τ, A, b): True where there is an example.
     num_classes
@@ -49,7 +49,7 @@ class CrossEntropy:
         self._chosen = ops.empty((steps, stack * batch))
 
     def gradient(self, logits: Any, step: int) -> Any:
-        """Return the gradient of the step's losses, (A, b, C), and note the losses; the logits are overwritten."""
+        """Return the gradient of the step's losses, (A, b, C), and record the losses; overwrites the logits."""
         xp, positions, probabilities = self._xp, self._positions[step], self._probabilities
         logarithms = self._ops.log_softmax(logits)
         xp.take(logarithms, positions, out=self._chosen[step])
@@ -58,6 +58,6 @@ class CrossEntropy:
         return xp.multiply(probabilities, self._shares[step], out=probabilities)
 
     def losses(self) -> Any:
-        """Return the losses noted, (τ, A)."""
+        """Return the recorded losses, (τ, A)."""
         shares = self._shares[..., 0]
         return -self._xp.sum(self._chosen.reshape(shares.shape) * shares, axis=2)

@@ -35,19 +35,19 @@ class OptimizerState:
 
 
 def moment_names(optimizer: OptimizerSpec) -> tuple[str, ...]:
-    """Return the names of the moments that an optimiser keeps."""
+    """Return the names of an optimiser's moments."""
     if optimizer.name == "adam":
         return ("first", "second")
     return ("momentum",) if optimizer.momentum else ()
 
 
 def is_plain(optimizer: OptimizerSpec) -> bool:
-    """Tell whether a step needs nothing but the gradient: SGD without momentum and proximal term."""
+    """Tell whether a step needs only the gradient: SGD without momentum and proximal term."""
     return optimizer.name == "sgd" and not optimizer.momentum and not optimizer.proximal
 
 
 class PlainDescent:
-    """θ ← θ − γ g as soon as a gradient is known: where a kernel can add a product to θ, g is never stored."""
+    """Plain SGD: θ ← θ − γ g as soon as g is known. If a kernel can add a product to θ, g takes no memory."""
 
     def __init__(self, ops: ArrayOps, optimizer: OptimizerSpec, parameters: Mapping[str, Any]) -> None:
         self._ops, self._parameters = ops, parameters
@@ -55,11 +55,11 @@ class PlainDescent:
         self._scratch = ops.product_scratch(parameters)
 
     def weight(self, name: str, dz: Any, h: Any) -> None:
-        """Step a weight along dzᵀ h."""
+        """Step a weight along its gradient dzᵀ h."""
         self._ops.add_matmul(self._parameters[name], dz.swapaxes(1, 2), h, -self._rate, self._scratch)
 
     def vector(self, name: str, rows: Any) -> None:
-        """Step a vector along the sum of its rows."""
+        """Step a vector along its gradient, the sum of the rows."""
         xp = self._ops.xp
         gradient = xp.sum(rows, axis=1)
         xp.multiply(gradient, self._rate, out=gradient)
@@ -71,24 +71,24 @@ class PlainDescent:
         xp.subtract(self._parameters[name], xp.multiply(values, self._rate), out=self._parameters[name])
 
     def finish(self, step: int) -> None:
-        """Do nothing: every parameter has been stepped."""
+        """Do nothing: every parameter has been stepped already."""
 
 
 class GradientDescent:
-    """Collect all gradients, then add the proximal term and step: SGD with momentum, or Adam.
+    """Collects all gradients, then adds the proximal term and steps: SGD with momentum, or Adam.
 
     Parameters
     ----------
     ops
         The arrays' kind.
     optimizer
-        What to do.
+        The optimiser.
     parameters
         Name -> θ (A, ...), stepped in place.
     moments
         Moment -> name -> (A, ...), updated in place.
     counts
-        int64 (τ, A): how many steps each part has taken with each step of this call.
+        int64 (τ, A): how many steps each part has taken after each step of this call.
     """
 
     def __init__(
@@ -109,22 +109,22 @@ class GradientDescent:
             for piece in ops.pieces(stack, math.prod(values.shape[1:]))
         ]
         self._scratch = ops.empty((max(stack * piece[0].shape[1] for piece in self._pieces),))
-        # As many starts as pieces, in their order.
+        # One start for each piece; + 0.0 copies it.
         self._start = [piece[0] + 0.0 if optimizer.proximal else None for piece in self._pieces]
         if optimizer.name == "adam":
             self._counts = counts
             self._rates, self._epsilons = (ops.from_host(v) for v in _adam_factors(optimizer, counts))
 
     def weight(self, name: str, dz: Any, h: Any) -> None:
-        """Take a weight's gradient, dzᵀ h."""
+        """Store a weight's gradient, dzᵀ h."""
         self._ops.matmul(dz.swapaxes(1, 2), h, self._gradients[name])
 
     def vector(self, name: str, rows: Any) -> None:
-        """Take a vector's gradient, the sum of its rows."""
+        """Store a vector's gradient, the sum of the rows."""
         self._ops.xp.sum(rows, axis=1, out=self._gradients[name])
 
     def gradient(self, name: str, values: Any) -> None:
-        """Take a parameter's gradient as it is."""
+        """Store a parameter's gradient."""
         self._gradients[name][...] = values
 
     def finish(self, step: int) -> None:
@@ -132,7 +132,7 @@ class GradientDescent:
         optimizer = self._optimizer
         if optimizer.proximal:
             self._add_proximal()
-        # A kernel of Adam's whole step goes once through memory instead of a dozen times, but knows one count of steps.
+        # The fused Adam kernel reads memory once instead of a dozen times; it needs one step count for all parts.
         if optimizer.name == "adam" and len(set(self._counts[step].tolist())) == 1:
             count = int(self._counts[step, 0])
             betas = optimizer.beta1, optimizer.beta2
@@ -182,20 +182,20 @@ class GradientDescent:
 
 
 class Steps:
-    """The steps of a stack: a descent, and the parts that wait where they have no example in a step.
+    """The steps of a stack: a descent for the parts that have examples in a step; the other parts wait.
 
     Parameters
     ----------
     ops
         The arrays' kind.
     optimizer
-        What a step does.
+        The optimiser.
     stepped
         Name -> (A, ...), on the learner's device, stepped in place.
     state
-        Where the optimisers stand, in NumPy; moments that it has no parameters of start at zero.
+        Steps and moments so far, in NumPy; a moment without parameters starts at zero.
     active
-        bool (τ, A): which parts have examples in a step. One that has none keeps its values and moments.
+        bool (τ, A): which parts have examples in a step. In other steps a part's values and moments do not change.
     """
 
     def __init__(
@@ -223,13 +223,13 @@ class Steps:
         self._saved: list[tuple[Any, Any, Any]] = []
 
     def begin(self, step: int) -> None:
-        """Save what parts without examples in the step hold."""
+        """Save the values and moments of parts without examples in the step."""
         if self._waits[step]:
             index = self._ops.from_host(np.flatnonzero(~self._active[step]))
             self._saved = [(array, index, array[index]) for array in self._moving]
 
     def finish(self, step: int) -> None:
-        """Step along the gradients that the descent was given, and put back what was saved."""
+        """Step along the gradients that the descent was given, then restore what was saved."""
         self.descent.finish(step)
         for array, index, values in self._saved:
             array[index] = values
@@ -245,7 +245,7 @@ class Steps:
 def _adam_factors(
     optimizer: OptimizerSpec, counts: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return γ' and ε', float32 (τ, A, 1), which take Adam's bias corrections out of the passes over its moments.
+    """Return γ' and ε', float32 (τ, A, 1): with them, Adam's bias corrections need no pass over the moments.
 
     With b₁ = 1 − β₁ᵗ and b₂ = 1 − β₂ᵗ, the change γ (m/b₁) / (√(v/b₂) + ε) is γ' m / (√v + ε'), where γ' = γ √b₂/b₁ and
     ε' = ε √b₂ (Kingma and Ba, end of section 2).

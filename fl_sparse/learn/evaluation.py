@@ -1,4 +1,4 @@
-"""How well a model does on a table of features."""
+"""A model's accuracy and loss on a table of features."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from fl_sparse.model.mlp import MLPSpec
 class Score:
     """Accuracy (a fraction) and mean cross-entropy (nats), with the number of examples.
 
-    ``examples_by_class`` is int64 (C,), ``correct_by_class`` int64 (A, C): a row for each of A models, which is one but
-    in the mean over several.
+    ``examples_by_class`` is int64 (C,), ``correct_by_class`` int64 (A, C): a row for each model. A is 1, except in the
+    mean over several models.
     """
 
     accuracy: float
@@ -37,7 +37,7 @@ def evaluate_table(
     *,
     batch_size: int = 4096,
 ) -> Score:
-    """Score the whole, unscaled model on features float32 (n, F), NumPy or torch, and labels int64 (n,)."""
+    """Return the score of the whole, unscaled model on features float32 (n, F), NumPy or torch, with labels (n,)."""
     outputs = ops_of(features).to_host(predict(parameters, spec, features))
     correct, loss = np.zeros(spec.num_classes, dtype=np.int64), 0.0
     for start in range(0, len(labels), batch_size):

@@ -1,8 +1,8 @@
-"""Training a client's job, or a whole cohort's: jobs in, what comes of them out.
+"""Training: takes the job of one client, or of each client of a cohort, and returns the trained parts.
 
-The device trains one job, the in-process grid all of a round: jobs of equal shapes are stacked and trained at once, as
-many as fit the memory set aside for that. How a stack is trained is a learner's business. Two stand behind the
-protocol: the stacked MLP (`fl_sparse.learn.mlp_stack`), and a network under autograd (`fl_sparse.learn.network_stack`).
+A device trains one job; the in-process grid trains a round's jobs. Jobs of equal shapes are stacked and trained at
+once, as many as fit the memory set aside. A `Learner` trains a stack. There are two: the stacked MLP
+(`fl_sparse.learn.mlp_stack`), and a network under autograd (`fl_sparse.learn.network_stack`).
 
 Symbols: A jobs in a stack, τ steps, b rows of a batch, V views, n rows of a table, n_k rows of client k, F features.
 """
@@ -31,10 +31,10 @@ from fl_sparse.rng import Purpose, generator
 
 @dataclass(frozen=True)
 class FeatureRows:
-    """A table of features that clients hold rows of.
+    """A table of features; each client holds some of its rows.
 
     ``features`` is float32 (V·n, F), view v of row i at v·n + i; ``labels`` int64 (n,). Epoch e uses view e mod V.
-    ``standardizer`` is applied to what is read, unless the features are standardised already.
+    ``standardizer`` is applied to rows as they are read; None if the features are standardised already.
     """
 
     features: Any = field(repr=False)
@@ -52,7 +52,7 @@ class ClientJob:
     job
         Task, part and state.
     partition_id
-        The client's; its batches are drawn from it.
+        The client's id; its batches are drawn from it.
     rows
         int64 (n_k,), the client's rows of the table.
     start
@@ -69,22 +69,22 @@ class ClientJob:
 
 
 class Learner(Protocol):
-    """How stacks of jobs are trained."""
+    """Divides jobs into stacks, and trains stacks."""
 
     def network(self, job: TrainingJob) -> NetworkSpec:
-        """Return the network whose part a job trains, in the sizes of the part."""
+        """Return the network that a job trains, in the sizes of the job's part."""
 
     def stacks(self, jobs: Sequence[ClientJob]) -> list[Stack]:
         """Divide jobs into stacks of equal shapes that fit the memory set aside, sorted by their first position."""
 
     def train(self, network: NetworkSpec, stack: StackInput) -> StackResult:
-        """Train a stack; the same call gives the same bits, another stacking the same up to rounding."""
+        """Train a stack; the same call gives the same bits, another stacking the same values up to rounding."""
 
 
 def same_kind(jobs: Sequence[ClientJob]) -> list[list[int]]:
     """Return the positions of jobs that can be one stack: the same task and shapes."""
     alike: dict[Any, list[int]] = defaultdict(list)
-    # Jobs of one group share their parameters: their shapes are read once.
+    # Read shapes once for each start: jobs with the same start share their parameters.
     shapes: dict[int, Any] = {}
     for position, client in enumerate(jobs):
         job = client.job
@@ -97,11 +97,11 @@ def same_kind(jobs: Sequence[ClientJob]) -> list[list[int]]:
 
 
 def train_in_turn(learner: Learner, jobs: Sequence[ClientJob], table: FeatureRows) -> Iterator[Trained]:
-    """Yield what comes of each job, in the jobs' order, each part of a stack as it is trained.
+    """Yield each job's result, in the jobs' order, stack by stack as it is trained.
 
-    If the caller drops each result, memory holds one stack, however many jobs there are (one for each kind of shapes,
-    where these differ). Stacked and one-by-one training agree up to the rounding of the matrix products (a tolerance
-    that the tests state); the same jobs give the same bits.
+    If the caller drops each result, memory holds one stack for each kind of shapes, however many jobs there are.
+    Stacked and one-by-one training agree up to the rounding of the matrix products (a tolerance that the tests state);
+    the same jobs give the same bits.
     """
     done: dict[int, Trained] = {}
     following = 0
@@ -152,12 +152,12 @@ def _train(learner: Learner, jobs: Sequence[ClientJob], factored: Sequence[str],
 
 
 def _absent(classes: Sequence[NDArray[np.int64]], num_classes: int, rule: str) -> AbsentClasses:
-    """Return which classes each client holds: of all its examples, whichever the round's batches are."""
+    """Return which classes each client holds among all its examples, not only in the round's batches."""
     return AbsentClasses(np.stack([np.isin(np.arange(num_classes), own) for own in classes]), rule)
 
 
 def _state(jobs: Sequence[ClientJob]) -> OptimizerState:
-    """Return where the stack's optimisers stand."""
+    """Return the state that the stack's optimisers go on from."""
     states = [job.job.state for job in jobs]
     moments = {
         moment: {name: [state.moments[moment][name] for state in states] for name in held}
@@ -191,7 +191,7 @@ def _ordered(jobs: Sequence[ClientJob]) -> OrderedDropout:
 
 
 def _widths(client: ClientJob) -> NDArray[np.int64]:
-    """Draw the prefix of each step from (seed, client, step); int64 (τ, L), units of each shared axis."""
+    """Return each step's prefix, drawn from (seed, client, step): int64 (τ, L), units of each shared axis."""
     job = client.job
     drawn = [
         generator(Purpose.ORDERED_WIDTH, job.task.seed, client.partition_id, step).integers(len(job.part.prefixes))

@@ -24,11 +24,11 @@ class OptimizerSpec:
     learning_rate
         γ > 0.
     momentum
-        Of SGD, in [0, 1).
+        SGD's, in [0, 1).
     proximal
         μ ≥ 0 of FedProx's term μ/2 · ‖θ − θ_start‖² (Li et al., MLSys 2020, equation 2), whose gradient joins g.
     beta1, beta2, epsilon
-        Of Adam.
+        Adam's.
 
     Raises
     ------

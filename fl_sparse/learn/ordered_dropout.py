@@ -27,22 +27,22 @@ class OrderedDropout:
     Parameters
     ----------
     widths
-        int64 (A, τ, L): how many of each hidden layer's units, the first ones. The gradients of the other units'
-        parameters are zero. Not with LayerNorm, which would count them.
+        int64 (A, τ, L): how many first units of each hidden layer take part. The gradients of the other units'
+        parameters are zero. Not with LayerNorm, which would count the other units.
     self_distillation
-        Whether a step sees its batch twice: the whole part learns from the labels, and the prefix from the whole
-        part's probabilities, which count as constants: the loss is CE(whole, y) + KL(whole ‖ prefix), temperature 1.
+        Whether a step sees its batch twice: the whole part learns from the labels, the prefix from the whole part's
+        probabilities. The loss is CE(whole, y) + KL(whole ‖ prefix), temperature 1; KL takes ``whole`` as constant.
     """
 
     widths: NDArray[np.int64] = field(repr=False)
     self_distillation: bool = False
 
     def part(self, some: slice) -> OrderedDropout:
-        """Return that of some of the stack's parts."""
+        """Return the widths of some of the stack's parts."""
         return OrderedDropout(self.widths[some], self.self_distillation)
 
     def masks(self, ops: ArrayOps, sizes: Iterable[int]) -> list[Any]:
-        """Return each layer's masks, float32 (τ, A, 1, H_l): 1 where a unit takes part; ``sizes`` are its H_l."""
+        """Return each layer's masks, float32 (τ, A, 1, H_l): 1 where a unit takes part; ``sizes`` are the H_l."""
         first = self.widths.swapaxes(0, 1)[..., None, None]
         return [
             ops.from_host((np.arange(units) < first[:, :, layer]).astype(np.float32))
@@ -90,7 +90,7 @@ class SelfDistillation:
         return self._gradient
 
     def losses(self) -> Any:
-        """Return the whole part's cross-entropies noted, (τ, A)."""
+        """Return the recorded cross-entropies of the whole part, (τ, A)."""
         return self._whole.losses()
 
     def _softmax(self, logits: Any, out: Any) -> None:

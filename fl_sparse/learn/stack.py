@@ -20,12 +20,12 @@ from fl_sparse.learn.ordered_dropout import OrderedDropout
 from fl_sparse.learn.stacked_data import Batches
 
 HOST_BYTES = 2**30
-"""Trained weights that one part of a cohort may take in the host's memory."""
+"""Bytes that the trained weights of one stack may take in the host's memory."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Jobs that are trained at once, by their positions, ascending, and the weights that are trained by factors."""
+    """Positions of the jobs that are trained at once, ascending, and names of the weights trained by factors."""
 
     positions: list[int]
     factored: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class StackInput:
-    """What A parts of one shape are trained on, each on its own batches, independently of one another.
+    """A parts of one shape and their training data; each part is trained on its own batches, independently.
 
     Parameters
     ----------
@@ -44,23 +44,23 @@ class StackInput:
     data
         Features, labels and the rows of each step.
     optimizer
-        What a step does.
+        The optimiser.
     ordered
         Which units take part in each step; None means all. Not with LayerNorm.
     absent
         Which classes' logits take no part in the loss; None means that all take part.
     state
-        Where the optimisers continue; fresh if None.
+        The state that optimisers go on from; fresh if None.
     keep_state
-        Whether to return where they stop.
+        Whether to return the optimisers' state after the last step.
     shared
-        Weights that all parts start from, name -> (H', H), and that ``parameters`` lacks: the stacked MLP trains them
-        by their factors. With SGD only, and without ``ordered``, ``state`` or ``keep_state``.
+        Name -> weights (H', H) that all parts start from; not in ``parameters``. The stacked MLP trains them by their
+        factors. With SGD only, and without ``ordered``, ``state`` or ``keep_state``.
 
     Raises
     ------
     ValueError
-        If weights are shared under what needs copies of them.
+        If weights are shared and a setting needs copies of them.
     """
 
     parameters: Mapping[str, Any] = field(repr=False)
@@ -84,7 +84,7 @@ class StackInput:
         return len(self.data.rows)
 
     def part(self, some: slice, values: Mapping[str, NDArray[np.float32]]) -> StackInput:
-        """Return some of the stack's parts, with these values of all of them in the place of the parameters."""
+        """Return some of the stack's parts; ``values``, given for all parts, replace the parameters."""
         return replace(
             self,
             parameters={name: array[some] for name, array in values.items()},
@@ -95,7 +95,7 @@ class StackInput:
         )
 
     def moments(self, trained: Mapping[str, NDArray[np.float32]], ops: ArrayOps) -> dict[str, dict[str, Any]]:
-        """Return a copy of the state's moments, zero where it is fresh, and without parameters where none is kept."""
+        """Return a copy of the state's moments: zero if it is fresh, without parameters if none are returned."""
         moments: dict[str, dict[str, Any]] = {moment: {} for moment in moment_names(self.optimizer)}
         if self.keep_state or self.state is not None:
             for moment, held in moments.items():
@@ -106,7 +106,7 @@ class StackInput:
 
     @property
     def steps_taken(self) -> NDArray[np.int64]:
-        """Steps before the first of these, int64 (A,)."""
+        """Steps that the optimisers took before, int64 (A,)."""
         return np.zeros(self.size, dtype=np.int64) if self.state is None else self.state.steps
 
 
@@ -117,13 +117,13 @@ class StackResult:
     Parameters
     ----------
     parameters
-        Name -> float32 (A, ...), NumPy, those that are not trained as they came; of shared weights a list of A factored
-        ones.
+        Name -> float32 (A, ...), NumPy; untrained parameters are unchanged. A shared weight is a list of A factored
+        weights.
     loss
-        float64 (A,): the mean over a part's steps of the mean cross-entropy of the step's batch, before the step;
-        steps without examples do not count, and without any the loss is 0. The proximal term is not in it.
+        float64 (A,): the mean over a part's steps of the mean cross-entropy of the step's batch, before the step and
+        without the proximal term. Steps without examples do not count; if all are, the loss is 0.
     optimizer_state
-        Where the optimiser stands, if it was asked for.
+        The optimisers' state after the last step, if it was asked for.
     """
 
     parameters: Mapping[str, Any] = field(repr=False)
@@ -132,13 +132,13 @@ class StackResult:
 
 
 TrainPiece = Callable[[StackInput, OptimizerState], NDArray[np.float64]]
-"""Some of a stack's parts and their optimisers, which are trained in place → each part's loss, float64 (A,)."""
+"""Trains some of a stack's parts and their optimisers' state in place → each part's loss, float64 (A,)."""
 
 
 def train_in_pieces(
     stack: StackInput, names: Sequence[str], size: int, ops: ArrayOps, train: TrainPiece
 ) -> StackResult:
-    """Train a stack, so many parts at a time; ``names`` are those of its parameters that are trained."""
+    """Train a stack, ``size`` parts at a time; ``names`` are the trained parameters."""
     values = {name: ops.stack(given) for name, given in stack.parameters.items()}
     moments = stack.moments({name: values[name] for name in names}, ops)
     loss = np.zeros(stack.size)
@@ -159,9 +159,9 @@ def part_bytes(stack: StackInput) -> int:
 
 
 def part_size(held_bytes: int, optimizer: OptimizerSpec, ops: ArrayOps, factors: int = 0) -> int:
-    """Return how many parts are trained at a time: so many that their weights, gradients, moments and factors fit.
+    """Return how many parts can be trained at a time, so that their weights, gradients, moments and factors fit.
 
-    A function of shapes, optimiser and machine, not of what memory is free: how a cohort is divided decides the last
+    The number depends on shapes, optimiser and machine, not on free memory: the division of a cohort decides the last
     bits of its results.
     """
     trained_bytes = held_bytes * (2 + len(moment_names(optimizer))) + factors
@@ -169,5 +169,5 @@ def part_size(held_bytes: int, optimizer: OptimizerSpec, ops: ArrayOps, factors:
 
 
 def in_pieces(positions: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    """Yield positions, so many at a time."""
+    """Yield positions, ``size`` at a time."""
     return (positions[start : start + size] for start in range(0, len(positions), size))

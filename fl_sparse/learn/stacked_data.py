@@ -22,15 +22,15 @@ class Batches:
     Parameters
     ----------
     features
-        float32 (n, F), a table that all parts gather from, or (A, n, F), one each. NumPy (memory-mapped or not), or a
+        float32 (n, F), one table for all parts, or (A, n, F), a table for each. NumPy (memory-mapped or not), or a
         tensor on the learner's device.
     labels
         int64 (n,), or (A, n).
     rows
-        int64 (A, τ, b): the rows of each step; -1 pads short batches. A step that is padding throughout moves neither
-        the part's weights nor its optimiser.
+        int64 (A, τ, b): the rows of each step; -1 pads short batches. A step of padding only changes neither the part's
+        weights nor its optimiser.
     standardizer
-        Applied to each batch as it is gathered, if given.
+        Applied to each batch as it is read, if given.
     """
 
     features: Any = field(repr=False)
@@ -39,7 +39,7 @@ class Batches:
     standardizer: Standardizer | None = field(default=None, repr=False)
 
     def part(self, some: slice) -> Batches:
-        """Return those of some of the stack's parts."""
+        """Return the batches of some of the stack's parts."""
         features = self.features[some] if self.features.ndim == 3 else self.features
         labels = self.labels[some] if self.labels.ndim == 2 else self.labels
         return Batches(features, labels, self.rows[some], self.standardizer)
@@ -53,20 +53,20 @@ class Batches:
 
 @dataclass(frozen=True)
 class StackedData:
-    """What a stack reads in all its steps.
+    """The batches of a stack, ordered by step.
 
     Parameters
     ----------
     table
         float32 (rows, F), NumPy or a tensor.
     rows
-        int64 (τ, A, b), rows of the table. Padding reads a row that its own client holds.
+        int64 (τ, A, b), rows of the table. Padding reads a row of its own client.
     labels
         int64 (τ, A, b).
     valid
         bool (τ, A, b): False where padded.
     standardizer
-        Applied to what is read, if any.
+        Applied to each batch as it is read, if given.
     """
 
     table: Any = field(repr=False)
@@ -77,7 +77,7 @@ class StackedData:
 
     @classmethod
     def of(cls, batches: Batches) -> StackedData:
-        """Return the same by steps, with the features as one table."""
+        """Return the batches ordered by step, with the features as one table."""
         features, labels, rows, standardizer = batches.features, batches.labels, batches.rows, batches.standardizer
         stack, given = len(rows), rows >= 0
         flat = rows.reshape(stack, -1)
@@ -92,13 +92,13 @@ class StackedData:
         return cls(features, rows, examples, valid, standardizer)
 
     def twice(self) -> StackedData:
-        """Return the same with each batch repeated: (τ, A, 2b)."""
+        """Return the data with each batch repeated: (τ, A, 2b)."""
         rows, labels, valid = (np.concatenate([array] * 2, axis=2) for array in (self.rows, self.labels, self.valid))
         return StackedData(self.table, rows, labels, valid, self.standardizer)
 
 
 class BatchReader:
-    """Reads the features of one step after another into one buffer, or of all at once."""
+    """Reads features, of one step at a time into one buffer, or of all steps at once."""
 
     def __init__(self, ops: ArrayOps, data: StackedData) -> None:
         self._ops, self._table = ops, ops.table(data.table)
@@ -116,7 +116,7 @@ class BatchReader:
         return self._read(self._rows[step], self._batch)
 
     def read_all(self, out: Any) -> None:
-        """Write the features of all steps, (A, τ b, F)."""
+        """Write the features of all steps to ``out`` (A, τ b, F)."""
         steps, stack, batch = self._rows.shape
         self._read(self._rows.swapaxes(0, 1).reshape(stack, steps * batch), out)
 

@@ -1,7 +1,7 @@
-"""What a client is to train, and what comes of it: the same for a device and for a simulated cohort.
+"""A client's job and its result, the same for a device and for a simulated cohort.
 
 A job is a *task*, which all jobs of a run share, a *part* of the model (its values, factors and prefixes), and the
-*state* that its optimiser goes on from.
+*state* that the client's optimiser goes on from.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ class Task:
     activation, normalization
         The network's functions (`fl_sparse.model.mlp.MLPSpec`).
     optimizer
-        What a step does.
+        The optimiser.
     local_steps, batch_size
         τ, and the examples of a step.
     seed
-        What batches and prefixes are drawn from.
+        Batches and prefixes are drawn from it.
     absent_classes
-        What becomes of the logits of classes that the client lacks (`fl_sparse.learn.absent_classes`). Unless they
-        are trained, the client says which it holds.
+        What happens to the logits of classes that the client lacks (`fl_sparse.learn.absent_classes`). Unless
+        ``trained``, the reply names the classes that the client holds.
     self_distillation
-        Ordered dropout: whether the prefix learns from all that was received, which learns from the labels.
+        Ordered dropout: whether the prefix learns from the whole part, which learns from the labels.
     """
 
     activation: str
@@ -59,7 +59,7 @@ class HeldPart:
     Parameters
     ----------
     parameters
-        Its values.
+        The part's values.
     scales
         One factor a layer, output included: z = c W h + b.
     prefixes
@@ -73,14 +73,14 @@ class HeldPart:
 
 @dataclass(frozen=True)
 class CarriedState:
-    """What an optimiser goes on from; without moments it starts anew, and none are returned.
+    """The state that an optimiser goes on from; without moments it starts anew and returns none.
 
     Parameters
     ----------
     moments
-        Of the part's parameters.
+        The moments of the part's parameters.
     steps_taken
-        t, steps that they have behind them: Adam corrects by 1 − β^t.
+        t, the steps behind the moments: Adam corrects by 1 − β^t.
     """
 
     moments: OptimizerMoments = field(default_factory=dict, repr=False)
@@ -92,7 +92,7 @@ FRESH = CarriedState()
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Task, part and state; ``first_step`` is the client's local step that the job begins with."""
+    """Task, part and state; ``first_step`` is the local step that the job begins with, counted over rounds."""
 
     task: Task
     first_step: int
@@ -101,14 +101,14 @@ class TrainingJob:
 
 
 def mlp_of(job: TrainingJob) -> MLPSpec:
-    """Read an MLP's sizes off a job's parameters."""
+    """Return the MLP that a job trains, with sizes read off the job's parameters."""
     task = job.task
     return MLPSpec.of_parameters(job.part.parameters, activation=task.activation, normalization=task.normalization)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What comes of a job.
+    """The result of a job.
 
     Parameters
     ----------
@@ -119,10 +119,9 @@ class Trained:
     loss
         Mean over the local steps of the batches' mean cross-entropy.
     moments
-        The optimiser's after the last step, if the job carried some.
+        The optimiser's moments after the last step, if the job carried some.
     classes
-        The numbers of the classes that the client holds, ascending, if the task asks; its output rows of others do not
-        count.
+        The classes that the client holds, ascending, if the task asks; its output rows of other classes do not count.
     """
 
     parameters: Mapping[str, Any] = field(repr=False)

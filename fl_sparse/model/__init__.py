@@ -1,1 +1,1 @@
-"""Models: their parameters with axes, the MLP, what they cost, and the description of a trained one."""
+"""Models: parameters with axes, the MLP, the cost of training, and the file of a trained model."""

@@ -1,4 +1,4 @@
-"""What training a model asks of a client: weights to hold, weights that a step uses, and FLOPs, counted from shapes."""
+"""What training costs a client, counted from shapes: weights to hold, weights that a step uses, and FLOPs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fl_sparse.model.parameters import FEATURES, Model, ParameterSpec
 
 BACKWARD_AND_FORWARD = 3
-"""Products of a weight in a step: outputs, gradients of the weight, gradients of its inputs."""
+"""Matrix products of a weight in a step: outputs, gradients of the weight, gradients of the inputs."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,11 @@ class Workload:
     Parameters
     ----------
     weights_held
-        Parameters that the client receives and keeps during the round, biases and the skip term included.
+        Parameters that the client receives and holds during the round, biases and the skip term included.
     weights_active
-        Those that take part in a local step: all, or under ordered dropout the mean over the prefixes that a step
-        draws from.
+        Parameters that take part in a local step: all, or under ordered dropout the mean over the prefixes.
     flops
-        Layer -> FLOPs of all local steps; under ordered dropout the same mean.
+        Layer -> FLOPs of all local steps; under ordered dropout the mean over the prefixes.
     """
 
     weights_held: int
@@ -43,14 +42,14 @@ def workload(held: Model, examples: int, drawn: Sequence[Model] = (), *, self_di
     Parameters
     ----------
     held
-        What the client receives, in the sizes that it holds.
+        The client's model, in the sizes of its part.
     examples
         Rows that its local steps read.
     drawn
-        Ordered dropout: the models cut to the prefixes, of which each step draws one uniformly; none means that all
-        steps train all. What a step of the cut-out model takes is counted.
+        Ordered dropout: the models cut to the prefixes, of which each step draws one uniformly and is counted as if it
+        trained the cut-out model. Empty: all steps train all.
     self_distillation
-        Ordered dropout: whether each step also passes its rows through all that the client holds.
+        Ordered dropout: whether each step also passes its rows through the client's whole part.
     """
     whole, size = flops_by_layer(held, examples), num_weights(held)
     if not drawn:
@@ -70,10 +69,10 @@ def num_weights(model: Model) -> int:
 def flops_by_layer(model: Model, examples: int) -> dict[str, int]:
     """Return the FLOPs of one forward and backward pass over ``examples`` rows: ``hidden.0``, …, ``output``, ``skip``.
 
-    A matrix product of b rows with an (out × in) weight costs 2·b·out·in; a pass needs it three times (outputs, weight
-    gradients, input gradients), the layer that reads the features twice, since no gradient of the features is taken,
-    and a weight that is not trained once. Element-wise work (biases, activations, LayerNorm, the loss, the proximal
-    term, the optimiser) is left out, as PyTorch's ``torch.utils.flop_counter`` leaves it out.
+    A matrix product of b rows with an (out × in) weight costs 2·b·out·in. A pass needs three (outputs, weight
+    gradients, input gradients), two in the layer that reads the features, which need no gradient, and one for a weight
+    that is not trained. Element-wise work (biases, activations, LayerNorm, the loss, the proximal term, the optimiser)
+    is left out, as in PyTorch's ``torch.utils.flop_counter``.
     """
     return {
         name.removesuffix(".weight"): _passes(spec) * 2 * examples * math.prod(spec.shape)
@@ -82,7 +81,7 @@ def flops_by_layer(model: Model, examples: int) -> dict[str, int]:
 
 
 def forward_flops(model: Model, examples: int) -> float:
-    """Return the FLOPs of a forward pass over ``examples`` rows: one product a weight matrix, as above."""
+    """Return the FLOPs of a forward pass over ``examples`` rows: one product for each weight matrix."""
     return sum(2.0 * examples * math.prod(spec.shape) for spec in _matrices(model).values())
 
 

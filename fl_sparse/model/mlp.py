@@ -40,7 +40,7 @@ SCALE_RULES = ("mean", "sqrt", "none")
 
 
 class LayerNames(NamedTuple):
-    """What a layer's parameters are called."""
+    """The names of a layer's parameters."""
 
     weight: str
     bias: str
@@ -65,7 +65,7 @@ class MLPSpec:
     in_features
         F.
     hidden_widths
-        H_0, H_1, ...; none make a linear classifier.
+        H_0, H_1, ...; () is a linear classifier.
     num_classes
         C.
     activation
@@ -131,12 +131,12 @@ class MLPSpec:
 
     @property
     def shared_axes(self) -> dict[str, int]:
-        """Axis -> units, of those that methods share out, in the order of the layers."""
+        """Axis -> number of units, for the axes that methods share out, in the order of the layers."""
         return hidden_axes(self.hidden_widths)
 
     @property
     def model(self) -> Model:
-        """Its parameters."""
+        """The MLP's parameters."""
         model: dict[str, ParameterSpec] = {}
         inputs, above = self.in_features, FEATURES
         for names, (axis, width) in zip(self.layers, self.shared_axes.items(), strict=False):
@@ -161,7 +161,7 @@ def hidden_layer(layer: int) -> LayerNames:
 
 
 def hidden_axes(widths: Sequence[int]) -> dict[str, int]:
-    """Return the axis of each hidden layer's units, and how many there are."""
+    """Return the axis of each hidden layer, and its number of units."""
     return {f"hidden.{layer}": width for layer, width in enumerate(widths)}
 
 
@@ -185,11 +185,11 @@ def check_shapes(spec: MLPSpec, shapes: Shapes) -> None:
 
 
 def init_parameters(spec: MLPSpec, seed: int) -> dict[str, NDArray[np.float32]]:
-    """Draw initial parameters: weights and biases uniform in ±1/√inputs, LayerNorm's weights 1 and biases 0.
+    """Return initial parameters: weights and biases uniform in ±1/√inputs, LayerNorm's weights 1 and biases 0.
 
     References
     ----------
-    ``torch.nn.Linear.reset_parameters``, whose law this is (drawn by NumPy).
+    ``torch.nn.Linear.reset_parameters``: the same distribution, drawn by NumPy.
     """
     rng = generator(Purpose.INITIALIZATION, seed)
     parameters: dict[str, NDArray[np.float32]] = {}
@@ -229,11 +229,11 @@ def layer_scales(held: Sequence[int], widths: Sequence[int], rule: str) -> tuple
 
     Notes
     -----
-    What ``mean`` keeps, for fixed inputs h from the layer before and without LayerNorm: let z = Σ_i w_i h_i + b be
-    the whole's pre-activation of a unit, and z_s = (H/|I^s|) Σ_{i∈I^s} w_i h_i + b that in part s of a partition of
-    the inputs. Then Σ_s (|I^s|/H) z_s = z exactly: the average over the parts, each weighed by its share of the
-    units, is the whole's. The plain average 1/S Σ_s z_s is the whole's if all parts are of one size; if not, it
-    differs in general. ``sqrt`` keeps the variance of a sum of independent terms instead of its mean.
+    ``mean`` preserves a unit's pre-activation on average, for fixed inputs h and without LayerNorm. Let it be
+    z = Σ_i w_i h_i + b in the whole and z_s = (H/|I^s|) Σ_{i∈I^s} w_i h_i + b in part s of a partition of the inputs.
+    Then Σ_s (|I^s|/H) z_s = z exactly: weighed by the parts' shares of the units, the average is the whole's. The plain
+    average 1/S Σ_s z_s equals z if all parts are of one size, and differs in general otherwise. ``sqrt`` preserves the
+    variance of a sum of independent terms instead of its mean.
     """
     if rule not in SCALE_RULES:
         raise InputError(f"unknown scale {rule!r}{nearest(rule, SCALE_RULES)}")

@@ -1,4 +1,4 @@
-"""What every kind of model tells of itself, so that methods, messages and learners need not know which it is."""
+"""What methods, messages and learners need to know of a model, whatever its kind."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class NetworkSpec(Protocol):
 
     @property
     def model(self) -> Model:
-        """Its parameters by name, in the order of the pass forward."""
+        """The parameters by name, in the order of the pass forward."""
 
     @property
     def shared_axes(self) -> Mapping[str, int]:
-        """Axis -> units, of the axes that methods share out, in the order of the pass forward."""
+        """Axis -> number of units, for the axes that methods share out, in the order of the pass forward."""
 
     @property
     def num_classes(self) -> int:

@@ -1,6 +1,6 @@
-"""Several clients' models of their own as one mapping: ``client.3.hidden.0.weight`` is client 3's first weight.
+"""Clients' own models as one mapping: ``client.3.hidden.0.weight`` is client 3's first weight.
 
-So checkpoints, records and arrays on their way need not know whether a run has one model or many.
+Checkpoints, records and messages then need not know whether a run has one model or many.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def joined(models: Mapping[int, Parameters]) -> dict[str, Any]:
 
 
 def separated(parameters: Parameters) -> dict[int, dict[str, Any]]:
-    """Return the models that `joined` put together, by partition id, ascending; none if it is a single model."""
+    """Return the models that `joined` put together, by partition id, ascending; {} for a single model."""
     models = {int(client): held for client, held in nested(parameters, PREFIX).items()}
-    # Files list tensors as text sorts them, client 10 before client 2.
+    # Sort by number: files list tensors sorted as text, client 10 before client 2.
     return {client: models[client] for client in sorted(models)}
 
 
 def models_of(parameters: Parameters) -> list[Parameters]:
-    """Return every model: those of the clients by partition id, ascending, or the one there is."""
+    """Return every model: the clients' own by partition id, ascending, or the only one."""
     return list(separated(parameters).values()) or [parameters]

@@ -1,8 +1,8 @@
 """What a model is made of: parameters by name, and the axes along which their units can be shared out.
 
-An *axis* is a named set of units. A hidden layer's units are one: they index the rows of its own weight and the columns
-of the next layer's. What is true of a parameter (its axes, whether it is trained, what it does) is declared here by its
-model, and read from here by everybody else: nobody parses a name.
+An *axis* is a named set of units. A hidden layer's units are an axis: they index the rows of its own weight and the
+columns of the next layer's. A model declares each parameter's axes, whether it is trained, and its role. All other code
+reads these declarations and parses no names.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 ROLES = ("weight", "gain", "bias")
 FEATURES, CLASSES = "features", "classes"
-"""The axes that every classifier has: what it reads, and what it tells apart. No method shares them out."""
+"""The axes of every classifier's inputs and outputs. No method shares them out."""
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
@@ -27,9 +27,9 @@ class ParameterSpec:
     Parameters
     ----------
     shape
-        Its shape.
+        The parameter's shape.
     axes
-        For each dimension of `view` the name of the axis that its units belong to; None where they belong to none.
+        For each dimension of `view` the name of its units' axis, or None.
     trained
         Whether local steps change it.
     role
@@ -104,7 +104,7 @@ def shapes_of(model: Model) -> dict[str, Shape]:
 
 
 def axis_sizes(model: Model) -> dict[str, int]:
-    """Return each axis's number of units.
+    """Return the number of units of each axis.
 
     Raises
     ------
@@ -120,6 +120,6 @@ def axis_sizes(model: Model) -> dict[str, int]:
 
 
 def axis_name(axis: str) -> str:
-    """Return how messages call an axis: ``hidden.1`` is hidden layer 1."""
+    """Return an axis's name in messages: ``hidden.1`` is hidden layer 1."""
     kind, _, number = axis.partition(".")
     return f"{kind} layer {number}" if kind == "hidden" else axis

@@ -1,7 +1,7 @@
-"""One description of a trained model, in one file: all that it takes to condense, export or use it.
+"""A trained model in one file: all that it takes to condense, export or use it.
 
-The file is safetensors: the parameters under their own names, ``standardizer.…``, and ``mask.…`` for weights of which
-some are dead; the header's strings say the rest. Neither a server nor a run's folder is needed to read it.
+The file is safetensors. Its tensors are the parameters under their own names, ``standardizer.…``, and ``mask.…`` for
+weights of which some are dead; the header holds the rest. Reading it takes neither a server nor a run's folder.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from fl_sparse.nested_names import under, without
 from fl_sparse.tensor_file import read_tensors, write_tensors
 
 FORMAT, VERSION = "fl-sparse model", 2
-"""Version 1 has neither in its header, and of the encoder its name and pooling alone."""
+"""Files of version 1 have neither in their header, and of the encoder only name and pooling."""
 STANDARDIZER, MASK = "standardizer.", "mask."
 
 
 @dataclass(frozen=True)
 class EncoderUse:
-    """What turns images into the features that the head reads.
+    """The encoder that turns images into the features that the head reads.
 
     Parameters
     ----------
     name
         As in the configuration: ``shipped``, a timm name, or a file.
     pooling
-        Which of its outputs the head reads.
+        Which of the encoder's outputs the head reads.
     digest
         Hex SHA-256 that tells encoders apart; "" if it is not known.
     image_size, patch_size, width
         Pixels on a side of the input and of a patch, and values of a token; 0 if they are not known.
     mean, std
-        Pixel scaling: subtracted from red, green and blue on the scale 0..1, and what divides them; () if not known.
+        Pixel scaling: red, green and blue on the scale 0..1, less ``mean``, over ``std``; () if not known.
     trained_blocks
-        How many of its last blocks the run has trained; their weights are among the model's parameters.
+        How many of the encoder's last blocks the run has trained; their weights are among the model's parameters.
     precision
         The arithmetic that the features were computed in.
     """
@@ -67,17 +67,17 @@ class TrainedModel:
     Parameters
     ----------
     encoder
-        What computes the features.
+        The encoder that computes the features.
     network
         The head's sizes and functions.
     parameters
         The head's values.
     classes
-        Their names, in the order of the outputs.
+        The classes' names, in the order of the outputs.
     round
-        The round that the values are of.
+        The round whose values these are.
     standardizer
-        Applied to features before the head; None where they are read as they are.
+        Applied to features before the head; None if the head reads features as they are.
     masks
         Parameter -> bool of its shape, True where a weight is alive; a parameter that is not named is dense.
     """
@@ -92,7 +92,7 @@ class TrainedModel:
 
 
 def write_model(path: Path, model: TrainedModel) -> None:
-    """Write a model's file, whose bytes are a function of the model alone."""
+    """Write a model's file; equal models give equal bytes."""
     tensors: dict[str, NDArray[Any]] = {name: np.ascontiguousarray(values) for name, values in model.parameters.items()}
     if model.standardizer is not None:
         tensors[STANDARDIZER + "mean"] = model.standardizer.mean
@@ -105,7 +105,7 @@ def write_model(path: Path, model: TrainedModel) -> None:
         "activation": model.network.activation,
         "normalization": model.network.normalization,
         "round": str(model.round),
-        # These two stand alone as well, where version 1 has them.
+        # Repeat these two where version 1 has them.
         "encoder": model.encoder.name,
         "pooling": model.encoder.pooling,
         "encoder-use": json.dumps(asdict(model.encoder), sort_keys=True),
@@ -157,6 +157,6 @@ def _version(path: Path, metadata: Mapping[str, str]) -> int:
 
 
 def _encoder_use(values: dict[str, Any]) -> EncoderUse:
-    """Return what a header's JSON says; keys that this version does not know are left out."""
+    """Return the encoder in a header's JSON; keys that this version does not know are left out."""
     known = {entry.name: values[entry.name] for entry in fields(EncoderUse) if entry.name in values}
     return EncoderUse(**known | {key: tuple(known[key]) for key in ("mean", "std") if key in known})

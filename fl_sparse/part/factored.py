@@ -1,14 +1,14 @@
-"""A trained weight matrix as the matrix before training and the factors of its change, not multiplied out.
+"""A trained weight matrix, stored as the matrix before training and the factors of its change.
 
-Symbols: W (H', H) a matrix as a client received it, m examples that it trained on, counted in every step, G (m, H')
-gradients of the layer's output times their part in the change, X (m, H) inputs of the layer: the trained matrix is
+Symbols: W (H', H) a matrix as a client received it; m examples that it trained on, counted in every step; G (m, H')
+gradients of the layer's output, times their factor in the change; X (m, H) inputs of the layer. The trained matrix is
 W + Gᵀ X.
 
-A step of gradient descent changes a matrix by the sum, over the examples of its batch, of an outer product: gradient of
-the layer's output times input of the layer. While m (H' + H) < H' H the factors are smaller than the matrix, and a sum
-over clients that started from the same W is one product of all their rows, W Σ_k w_k + [w_k G_k]ᵀ [X_k]: no client's
-matrix is made, unless somebody asks for it. Those who ask are the mean over clients whose units overlap in part, or who
-count for some classes only, and whoever reads the array in Flower's message.
+A step of gradient descent changes a matrix by a sum of outer products over the batch's examples: gradient of the
+layer's output times input of the layer. While m (H' + H) < H' H, the factors are smaller than the matrix. A sum over
+clients that started from the same W is then one product of all their rows, W Σ_k w_k + [w_k G_k]ᵀ [X_k]. A client's own
+matrix is made in two cases only: for the mean over clients whose units overlap in part or who count for some classes
+only, and when somebody reads the array in Flower's message.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fl_sparse.array_ops import ArrayOps
 SUM_ROWS = 1024
 """Rows that are multiplied at once: enough for a matrix product at full speed."""
 CERTAINLY_FINITE = 1e30
-"""A change below this takes no finite float32 weight to infinity that is not within 1e30 of the largest, 3.4e38."""
+"""A change below this makes no weight infinite, unless the weight is within 1e30 of float32's largest, 3.4e38."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +35,13 @@ class FactoredWeight:
     Parameters
     ----------
     received
-        W, float32 (H', H), NumPy; shared with all who received it, and not to be changed.
+        W, float32 (H', H), NumPy; shared by all clients that received it, so do not change it.
     gradients, inputs
-        G and X, float32, arrays of its kind.
+        G and X, float32, arrays of ``ops``.
     ops
         NumPy or torch.
     bound
-        No value of Gᵀ X is larger: ‖G‖ ‖X‖, in Frobenius' norm; not finite if a factor is not.
+        ‖G‖ ‖X‖, in Frobenius' norm: no value of Gᵀ X is larger. Not finite if a factor is not.
     """
 
     received: NDArray[np.float32] = field(repr=False)
@@ -66,14 +66,14 @@ class FactoredWeight:
         return int(self.gradients.nbytes + self.inputs.nbytes)
 
     def finite(self) -> bool:
-        """Tell whether all weights are finite: by the bound, or where it leaves a doubt by looking."""
+        """Tell whether all weights are finite: by the bound or, if it is too large, by multiplying out."""
         if self.bound < CERTAINLY_FINITE:
             return True
         with np.errstate(all="ignore"):
             return bool(np.isfinite(np.asarray(self)).all())
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        """Multiply it out, as the mean of one client."""
+        """Return the trained matrix, multiplied out as the mean of one client."""
         alone = FactoredSum(self.received, self.ops)
         alone.add(self, 1.0)
         return alone.mean().astype(dtype or np.float32, copy=False)
@@ -82,15 +82,15 @@ class FactoredWeight:
 class FactoredSum:
     """The weighted sum and mean of weights whose clients received the same matrix.
 
-    Rows are gathered over clients and multiplied `SUM_ROWS` or a few more at a time, whoever calls how often: the same
-    clients in the same order give the same bits.
+    Clients' rows are gathered and multiplied `SUM_ROWS` or a few more at a time. The same clients in the same order
+    give the same bits, however they are divided over calls.
 
     Parameters
     ----------
     received
         W.
     ops
-        That of the factors.
+        The factors' kind of arrays.
     """
 
     def __init__(self, received: NDArray[np.float32], ops: ArrayOps) -> None:
@@ -101,7 +101,7 @@ class FactoredSum:
         self._shares: list[tuple[float, int]] = []
         self._rows = 0
         self._change: Any = None
-        # The first client's weight is the unit: where all have an equal say, nothing is multiplied or rounded.
+        # The first client's weight is the unit: if all weights are equal, nothing is multiplied or rounded.
         self._unit = 1.0
         self._weight = 0.0
 
@@ -119,7 +119,7 @@ class FactoredSum:
             self._multiply()
 
     def mean(self) -> NDArray[np.float32]:
-        """Return the weighted mean, float32 (H', H); a single client's is its matrix, whatever its weight."""
+        """Return the weighted mean, float32 (H', H); of a single client, its matrix."""
         ops = self._ops
         mean = ops.xp.divide(self._changes(), self._weight)
         received = ops.from_host(self.received)
@@ -137,13 +137,13 @@ class FactoredSum:
         return self._change
 
     def settle(self) -> None:
-        """Copy the rows that wait to be multiplied, which are parts of whole stacks that they would keep in memory."""
+        """Copy the waiting rows: they are views, which would hold whole stacks in memory."""
         if self._gradients:
             self._gradients, self._inputs = ([rows] for rows in self._waiting(self._ops.joined))
             self._shares = [(1.0, self._rows)]
 
     def _waiting(self, join: Callable[[Sequence[Any]], Any]) -> tuple[Any, Any]:
-        """Return the waiting gradients, times their clients' shares, and inputs, each joined to one matrix."""
+        """Return the waiting gradients, times their clients' shares, and the waiting inputs, each as one matrix."""
         inputs = join(self._inputs)
         if all(share == 1.0 for share, _ in self._shares):
             return join(self._gradients), inputs

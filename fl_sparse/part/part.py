@@ -1,9 +1,8 @@
 """A part of a model: which units it holds along each axis, and which of their coordinates are alive.
 
-The part alone knows how its values are cut out of the whole and put back, what shapes result, where two parts overlap,
-and what tells it from another. Laws (`tests/fl_sparse/part`): cutting after putting back changes nothing; nothing
-outside a part changes, bit for bit; parts with other units or masks have other digests; an axis that is not named is
-held whole.
+Only this file knows how values are cut out of the whole and put back, which shapes result, where two parts overlap, and
+how parts are told apart. Laws (`tests/fl_sparse/part`): cutting after putting back changes nothing; nothing outside a
+part changes, bit for bit; parts with other units or masks have other digests; an axis that is not named is held whole.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class Part:
     units
         Axis -> the distinct unit numbers held, int64, sorted. An axis that is not named is held whole.
     masks
-        Parameter -> bool of the shape that the part has of it, True where a coordinate is alive. A parameter that is
+        Parameter -> bool, of the parameter's shape in the part, True where a coordinate is alive. A parameter that is
         not named is alive everywhere.
 
     Raises
@@ -56,7 +55,7 @@ class Part:
 
     @property
     def digest(self) -> bytes:
-        """16 bytes that tell parts of other units or masks apart."""
+        """16 bytes that differ between parts with different units or masks."""
         return self._digest
 
     @functools.cached_property
@@ -72,33 +71,33 @@ class Part:
         return written.digest()
 
     def index(self, spec: ParameterSpec) -> Index:
-        """Return the units held along each dimension of a parameter's view, None where it is held whole."""
+        """Return the units held along each dimension of a parameter's view, None if all are held."""
         found = (None if axis is None else self.units.get(axis) for axis in spec.axes)
         return tuple(
             None if units is None or len(units) == size else units for units, size in zip(found, spec.view, strict=True)
         )
 
     def of(self, spec: ParameterSpec) -> ParameterSpec:
-        """Return what a parameter is within the part: the same in smaller sizes."""
+        """Return the parameter in the sizes of the part."""
         held = tuple(
             size if units is None else len(units) for units, size in zip(self.index(spec), spec.view, strict=True)
         )
         return spec if held == spec.view else replace(spec, shape=spec.merged(held), view=held)
 
     def model(self, model: Model) -> Model:
-        """Return what a model is within the part."""
+        """Return the model in the sizes of the part."""
         return {name: self.of(spec) for name, spec in model.items()}
 
     def cut(self, model: Model, values: Mapping[str, Values]) -> dict[str, Values]:
-        """Return the part's values as contiguous float32 arrays, zero where a mask has a coordinate dead.
+        """Return the part's values as contiguous float32 arrays, zero where a coordinate is dead.
 
-        A parameter that is held whole is not copied: read what is returned, do not write to it.
+        Do not write to the arrays: a parameter that is held whole is not copied.
         """
         return {name: self._cut(name, spec, values[name]) for name, spec in model.items() if name in values}
 
     def _cut(self, name: str, spec: ParameterSpec, values: Values) -> Values:
         viewed = values.reshape(spec.view) if spec.view != spec.shape else values
-        # A unit's row is moved as a block; columns are then picked from the rows that are left.
+        # Take rows first: they move as blocks, and fewer are left to pick columns from.
         for dimension, units in enumerate(self.index(spec)):
             if units is not None:
                 viewed = np.take(viewed, units, axis=dimension)
@@ -108,7 +107,7 @@ class Part:
         return np.where(self.masks[name], held, np.float32(0)) if name in self.masks else held
 
     def scatter(self, model: Model, values: Mapping[str, Values], held: Mapping[str, Values]) -> dict[str, Values]:
-        """Return the whole's values with the part's put in their places; what is given is not changed."""
+        """Return the whole model's values with the part's values in their places; the arguments are not changed."""
         return {name: self._scattered(name, spec, values[name], held[name]) for name, spec in model.items()}
 
     def _scattered(self, name: str, spec: ParameterSpec, values: Values, held: Values) -> Values:
@@ -124,14 +123,14 @@ class Part:
         return merged
 
     def size(self, model: Model) -> int:
-        """Return how many values the part has: its coordinates that are alive."""
+        """Return how many coordinates of the part are alive."""
         return sum(
             int(self.masks[name].sum()) if name in self.masks else math.prod(self.of(spec).shape)
             for name, spec in model.items()
         )
 
     def nbytes(self, model: Model) -> int:
-        """Return the bytes of its values in float32."""
+        """Return the bytes of the part's values in float32."""
         return BYTES_A_VALUE * self.size(model)
 
 
@@ -140,17 +139,17 @@ WHOLE = Part()
 
 
 def placed(index: Index, view: Shape) -> Any:
-    """Return an index into an array of shape ``view``, of the product of each dimension's units."""
+    """Return a NumPy index of the held units, along all dimensions, for an array of shape ``view``."""
     lists = [units for units in index if units is not None]
     if len(lists) > 1:
-        # Lists and slices do not mix in NumPy: a dimension that is held whole is written out.
+        # Write out a dimension that is held whole: NumPy's index lists do not mix with slices.
         written = (np.arange(size) if units is None else units for units, size in zip(index, view, strict=True))
         return np.ix_(*written)
     return tuple(slice(None) if units is None else units for units in index)
 
 
 def alive(part: Part, name: str, spec: ParameterSpec) -> Mask:
-    """Return which coordinates of a whole parameter a part holds alive, bool of the parameter's view."""
+    """Return where a part holds a whole parameter's coordinates alive, bool of the parameter's view."""
     held = np.zeros(spec.view, dtype=np.bool_)
     own = part.masks.get(name)
     held[placed(part.index(spec), spec.view)] = True if own is None else own.reshape(part.of(spec).view)
@@ -158,7 +157,7 @@ def alive(part: Part, name: str, spec: ParameterSpec) -> Mask:
 
 
 def overlap(model: Model, one: Part, other: Part) -> Part:
-    """Return the part whose coordinates both parts hold alive; an axis that they do not share has no units."""
+    """Return the part whose coordinates both parts hold alive; an axis without common units has none."""
     units = dict(one.units)
     for axis, own in other.units.items():
         units[axis] = np.intersect1d(units[axis], own, assume_unique=True) if axis in units else own

@@ -16,19 +16,19 @@ from fl_sparse.part.weighted_sum import Holders, Key, Place, WeightedSum
 Parameters = Mapping[str, Values]
 
 PENDING_BYTES = 64 * 2**20
-"""Updates that are held before they are added up: enough to stay in the cache, however many clients there are."""
+"""Bytes of updates that are held before they are added up, however many clients there are: they stay in the cache."""
 
 
 @dataclass(frozen=True)
 class PartUpdate:
-    """A client's trained part: what it holds, its parameters, and the weight w_k of its say (its examples)."""
+    """A client's trained part: units and masks, trained parameters, and the weight w_k in the average."""
 
     part: Part = field(repr=False)
     parameters: Mapping[str, Values | FactoredWeight] = field(repr=False)
     weight: float
 
     def within(self, model: Model, axis: str, units: Units) -> PartUpdate:
-        """Return the update without its values of other units of an axis that it holds whole."""
+        """Return the update of these units only of an axis that it holds whole."""
         own, fewer = self.part.model(model), Part({axis: units})
         cut = {name: spec for name, spec in own.items() if fewer.of(spec) != spec}
         values = {name: np.asarray(self.parameters[name]) for name in cut if name in self.parameters}
@@ -44,19 +44,19 @@ def reassemble(
 ) -> tuple[dict[str, NDArray[np.float32]], Mapping[str, Mask | None]]:
     """Return the next whole model, and which of its coordinates some client held.
 
-    A coordinate that nobody holds alive keeps its value, one that a single client holds takes that client's, and equal
-    values give the same value again, all bit for bit. Sums are in float64, in the order of the updates; where clients'
-    units overlap in part, in the order of the first update with the same units. When each hidden layer is partitioned
-    into S > 1 parts, every parameter has an owner except the off-diagonal blocks of the hidden weights (rows of one
-    part, columns of another): these belong to no client in that round.
+    Bit for bit: a coordinate that nobody holds alive does not change, a coordinate that a single client holds takes the
+    client's value, and equal values give the same value. Sums are in float64, in the order of the updates; where
+    clients' units overlap in part, in the order of the first update with the same units. If each hidden layer is
+    partitioned into S > 1 subnets, only the off-diagonal blocks of the hidden weights (rows of one subnet, columns of
+    another) have no owner in that round.
 
-    Factored weights that begin with the same matrix are summed by their factors in float32: equal ones of several
+    Factored weights that begin with the same matrix are summed by their factors in float32: equal weights of several
     clients agree with their mean up to rounding.
 
     Parameters
     ----------
     model
-        What the parameters are.
+        The parameters' shapes and axes.
     parameters
         The whole model's values; not changed.
     updates
@@ -81,19 +81,19 @@ def reassemble(
 
 
 class Reassembly:
-    """`reassemble` for updates that come one by one: of any number, no more than some bytes are held.
+    """`reassemble` for updates that come one by one, in bounded memory however many there are.
 
-    Where the clients' units are disjoint or equal along some axis, as in all methods whose clients share out or share
-    the units, the result does not depend on that bound, bit for bit.
+    If clients' units are disjoint or equal along some axis, as in all methods whose clients share out or share the
+    units, the bound changes no bit of the result.
 
     Parameters
     ----------
     model
-        What the parameters are.
+        The parameters' shapes and axes.
     parameters
         The whole model's values; not changed.
     pending_bytes
-        The bound: updates of more than so many bytes are added up before the next is taken.
+        The bound: when held updates have more bytes, they are added up before the next is taken.
     """
 
     def __init__(self, model: Model, parameters: Parameters, pending_bytes: int = PENDING_BYTES) -> None:
@@ -115,7 +115,7 @@ class Reassembly:
         """
         if not update.weight > 0:
             raise ValueError(f"an update's weight is {update.weight}; expected a positive number")
-        # A mean is the same in any unit of weight: in the first update's, clients with equal say need no multiplying.
+        # Divide by the first weight, which leaves the mean as it is: equal weights become 1, and nothing is multiplied.
         if self._unit is None:
             self._unit = update.weight
         self._pending.append(replace(update, weight=update.weight / self._unit))
@@ -131,7 +131,7 @@ class Reassembly:
         Raises
         ------
         ValueError
-            When called again: the sums are used up.
+            If called again: the first call uses up the sums.
         """
         if self._ended:
             raise ValueError("the result has been taken")
@@ -148,7 +148,7 @@ class Reassembly:
 
 def _holders(name: str, spec: ParameterSpec, updates: Sequence[PartUpdate]) -> dict[Key, Holders]:
     groups: dict[Key, Holders] = {}
-    # Many clients hold the same part.
+    # Make each place once: many clients hold the same part.
     places: dict[bytes, Place] = {}
     for update in updates:
         place = places.get(update.part.digest)
@@ -164,7 +164,7 @@ def _holders(name: str, spec: ParameterSpec, updates: Sequence[PartUpdate]) -> d
 
 
 class _Covered(Mapping[str, "Mask | None"]):
-    """Where each parameter was held, worked out for those that are asked for: plain averaging asks for none."""
+    """Where each parameter was held, computed when it is asked for: plain averaging never asks."""
 
     def __init__(self, sums: Mapping[str, WeightedSum]) -> None:
         self._sums = sums

@@ -15,7 +15,7 @@ from fl_sparse.part.part import Index, Mask, Part, Units, placed
 from fl_sparse.threads import in_threads
 
 Key = tuple[bytes | None, ...]
-"""The bytes of the units along each dimension, None where all are held, and of a mask."""
+"""The bytes of the units along each dimension and of the mask; None for all units, or no mask."""
 
 CHUNK = 1 << 14
 """Values averaged at a time: their float64 sums stay in the processor's cache."""
@@ -23,16 +23,16 @@ CHUNK = 1 << 14
 
 @dataclass(frozen=True)
 class Place:
-    """Where a part's values of a parameter belong.
+    """Where a part's values of a parameter belong in the whole.
 
     Parameters
     ----------
     index
         Units along each dimension of the parameter's view, None where all are held.
-    shape, view
-        The part's shape of the parameter, and the view of it.
+    shape, view, whole
+        The parameter's shape and view in the part, and the whole parameter's view.
     mask
-        Which of the part's coordinates are alive, of its view; None where all are.
+        bool (view): which of the part's coordinates are alive; None if all are.
     key
         Tells places apart.
     """
@@ -54,7 +54,7 @@ class Place:
 
     @property
     def slots(self) -> Any:
-        """An index into the whole parameter, of the product of the dimensions' units."""
+        """A NumPy index of the place in the whole parameter's view."""
         return placed(self.index, self.whole)
 
 
@@ -68,9 +68,9 @@ class Holders:
 
 
 class _Group:
-    """The weighted sum of the values of clients that hold the same coordinates, which ``holders`` tells.
+    """The weighted sum over clients that hold the same coordinates; ``holders`` tells which coordinates.
 
-    Factored weights that begin with the same matrix as the group's first are summed by their factors.
+    Factored weights that begin with the same matrix as the first are summed by their factors.
     """
 
     def __init__(self, holders: Holders) -> None:
@@ -81,8 +81,8 @@ class _Group:
         self._factors: FactoredSum | None = None
 
     def add(self, holders: Holders) -> None:
-        """Add values; coordinates are divided over threads, which changes no bit."""
-        # One by one, as if all came at once: how they were divided over calls must not show in a bit.
+        """Add values; threads divide the coordinates, which changes no bit."""
+        # Add one by one: the bits are then the same however values are divided over calls.
         dense: list[tuple[NDArray[np.float32], float]] = []
         for values, share in zip(holders.values, holders.weights, strict=True):
             if isinstance(values, FactoredWeight):
@@ -102,7 +102,7 @@ class _Group:
             arrays, weights = [self._lone[0], *arrays], [self._lone[1], *weights]
             self._lone = None
         elif self._total is None and len(arrays) == 1:
-            # Where each subnet has one client, as often in Independent Subnet Training, there is nothing to add up.
+            # Hold a single client's array as it is: it is the mean, as often in IST, and a float64 sum is saved.
             self._lone = arrays[0], weights[0]
             return
         sources = [np.ascontiguousarray(values).reshape(-1) for values in arrays]
@@ -117,7 +117,7 @@ class _Group:
         in_threads(part, flat.size, work=flat.size * len(sources))
 
     def settle(self) -> None:
-        """Keep nothing of the values' own memory."""
+        """Copy what still refers to the added values, so that their memory can be freed."""
         if self._factors is not None:
             self._factors.settle()
         if self._lone is not None:
@@ -125,11 +125,11 @@ class _Group:
 
     @property
     def lone(self) -> NDArray[np.float32] | None:
-        """The single client's array that is the mean, if there is only one."""
+        """The array of the only client, which is the mean; None if there are more."""
         return self._lone[0] if self._lone is not None and self._total is None and self._factors is None else None
 
     def mean(self) -> NDArray[np.floating[Any]]:
-        """Return the values' weighted mean; the sum is used up."""
+        """Return the values' weighted mean; this uses up the sum."""
         if (lone := self.lone) is not None:
             return lone
         if self._total is None and self._lone is None and self._factors is not None:
@@ -139,7 +139,7 @@ class _Group:
         return np.divide(total, self.weight, out=total)
 
     def total(self) -> NDArray[np.float64]:
-        """Return the values' weighted sum, which is used up."""
+        """Return the values' weighted sum; this uses it up."""
         total, factors = self._total, self._factors
         if self._lone is not None:
             values, share = self._lone
@@ -155,14 +155,14 @@ class _Group:
 def _add_chunks(
     total: NDArray[np.float64], sources: Sequence[NDArray[np.float32]], weights: Sequence[float], *, begins: bool
 ) -> None:
-    """Add weighted values to a total, or begin it with the first, a chunk of all of them after the other."""
+    """Add weighted values to a total chunk by chunk; if ``begins``, the first values replace the total's."""
     scratch = np.empty(min(CHUNK, total.size))
     for start in range(0, total.size, CHUNK):
         running = total[start : start + CHUNK]
         for number, (source, share) in enumerate(zip(sources, weights, strict=True)):
             first = begins and number == 0
             term = running if first else scratch[: len(running)]
-            # Widening by assignment and then multiplying in place is faster than one multiplication that widens.
+            # Assign, then multiply in place: this is faster than one multiplication from float32 to float64.
             term[...] = source[start : start + CHUNK]
             if share != 1.0:
                 np.multiply(term, share, out=term)
@@ -171,7 +171,7 @@ def _add_chunks(
 
 
 class WeightedSum:
-    """The weighted sum of one parameter's updates: a group for each set of coordinates, while the sets are disjoint."""
+    """The weighted sum of one parameter: one sum for each set of coordinates, while these are disjoint."""
 
     def __init__(self, spec: ParameterSpec) -> None:
         self._spec = spec
@@ -179,7 +179,7 @@ class WeightedSum:
         self._overlap: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
     def add(self, holders: Mapping[Key, Holders]) -> None:
-        """Add what some clients hold, by what tells their places apart."""
+        """Add clients' values; ``holders`` are by the key of their place."""
         places = {key: group.holders.place for key, group in self._groups.items()}
         places |= {key: held.place for key, held in holders.items()}
         if self._overlap is None and _apart(list(places.values())):
@@ -201,12 +201,12 @@ class WeightedSum:
         self._overlap = total, weight
 
     def settle(self) -> None:
-        """Keep nothing of the memory of what was added, which may be a part of a whole stack's."""
+        """Copy what still refers to added values: as views they would hold whole stacks in memory."""
         for group in self._groups.values():
             group.settle()
 
     def mean(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the parameter's next values, the array given if nobody held any."""
+        """Return the parameter's next values; ``values`` itself if no client held any."""
         if self._overlap is not None:
             total, weight = self._overlap
             covered = weight > 0
@@ -218,7 +218,7 @@ class WeightedSum:
             return values
         groups = list(self._groups.values())
         if all(units is None for units in groups[0].holders.place.index):
-            # Within one group all hold the same: a single client's array is the mean itself.
+            # Copy the array of an only client: it is the mean itself.
             shared = groups[0].lone is not None
             return groups[0].mean().astype(np.float32, copy=shared)
         merged = values.copy()
@@ -239,7 +239,7 @@ class WeightedSum:
         return None if covered.all() else covered.reshape(self._spec.shape)
 
     def _overlapped(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return sums and weights of the whole parameter, from those of the groups so far."""
+        """Return sums and weights of the whole parameter, from the groups so far."""
         # Start from -0.0: +0.0 would turn a first term of -0.0 into 0.0.
         total, weight = np.full(self._spec.view, -0.0), np.zeros(self._spec.view)
         for group in self._groups.values():
@@ -251,9 +251,9 @@ class WeightedSum:
 
 
 def _apart(places: Sequence[Place]) -> bool:
-    """Tell whether no coordinate belongs to two places, since their units are disjoint along some dimension.
+    """Tell whether no coordinate belongs to two places: there is one place, or units are disjoint along a dimension.
 
-    A mask makes places overlap: coordinates that are dead in one client's part count for none of its weight.
+    Places with a mask count as overlapping: a coordinate that is dead in a client's part gets none of its weight.
     """
     if any(place.mask is not None for place in places):
         return False

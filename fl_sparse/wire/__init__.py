@@ -1,4 +1,4 @@
-"""Messages: how weights, orders and results cross between server and client. The only package here that knows flwr."""
+"""Messages: weights, orders and results between server and client. The only package of fl_sparse that imports flwr."""
 
 from fl_sparse.wire.arrays import LazyArray, array_record, parameters_of
 from fl_sparse.wire.copies import SharedContent, copied

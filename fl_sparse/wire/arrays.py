@@ -1,4 +1,4 @@
-"""Arrays in Flower records without copies, and what they would weigh on the wire."""
+"""Arrays in Flower records, without copies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fl_sparse.part.factored import FactoredWeight
 from fl_sparse.wire.flower_private import filled
 
 SMALL = 4096
-"""Values that are looked at faster than NumPy's treatment of overflows is switched off and on."""
+"""Up to this many values, checking each is faster than switching NumPy's overflow warnings off and on."""
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
 """The names of a message's records."""
 NO_RECORDS, NO_METRICS = RecordDict(), MetricRecord()
@@ -25,7 +25,7 @@ RecordOfKind = TypeVar("RecordOfKind", ArrayRecord, ConfigRecord, MetricRecord)
 
 
 class LazyArray(Array):
-    """A Flower array that keeps its values and serialises them only when a process boundary asks for ``data``."""
+    """A Flower array that holds its values, and serialises them only when another process needs ``data``."""
 
     # Flower writes the class's name into the serialised object and reads it back as ``Array``.
     __qualname__ = "Array"
@@ -50,12 +50,12 @@ class LazyArray(Array):
         self.__dict__["values"] = np.load(io.BytesIO(value), allow_pickle=False)
 
     def numpy(self) -> NDArray[Any]:
-        """Return the array itself, not a copy; of a factored weight, multiplied out."""
+        """Return the array itself, not a copy; a factored weight is multiplied out."""
         return np.asarray(self.__dict__["values"])
 
     @property
     def held(self) -> NDArray[Any] | FactoredWeight:
-        """The values as they are kept."""
+        """The values as they are: an array, or a factored weight."""
         return self.__dict__["values"]  # type: ignore[no-any-return]
 
 
@@ -65,7 +65,7 @@ def _name(dtype: np.dtype[Any]) -> str:
 
 
 def record_of(content: RecordDict, name: str, kind: type[RecordOfKind]) -> RecordOfKind | None:
-    """Return a message's record if it is there and of this kind; Flower's own views by kind copy the directory."""
+    """Return a message's record if it is there and of this kind, without Flower's views by kind, which copy."""
     found = content.get(name)
     return found if isinstance(found, kind) else None
 
@@ -73,8 +73,8 @@ def record_of(content: RecordDict, name: str, kind: type[RecordOfKind]) -> Recor
 def finite(values: NDArray[Any] | FactoredWeight) -> bool:
     """Tell whether all values of a float array are finite.
 
-    A sum of squares is finite only if all are, and takes one pass; where it overflows, the values are looked at. Small
-    arrays are looked at at once.
+    Large arrays are checked by their sum of squares, in one pass: it is finite only if all values are. If it is not, it
+    may have overflowed, and each value is checked.
     """
     if isinstance(values, FactoredWeight):
         return values.finite()
@@ -87,7 +87,7 @@ def finite(values: NDArray[Any] | FactoredWeight) -> bool:
 
 def array_record(parameters: Mapping[str, NDArray[Any]]) -> ArrayRecord:
     """Return arrays as one record that shares their memory."""
-    # Flower's constructor would copy through bytes.
+    # Avoid Flower's constructor, which would copy through bytes.
     return filled(_NO_ARRAYS, {name: LazyArray(values) for name, values in parameters.items()})
 
 

@@ -1,4 +1,4 @@
-"""A message content of one's own, where several clients are sent the same."""
+"""Message contents that several clients share, and copies for whoever changes one."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _NO_RECORDS = RecordDict()
 
 
 class SharedContent(RecordDict):
-    """A message's content that several clients are sent.
+    """A message's content that is sent to several clients.
 
     Parameters
     ----------
     content
         The content.
     letter
-        Its number among those of a round: messages with the same number have the same content.
+        Its number in the round: messages with the same number have the same content.
     group
-        The number of the group of clients that hold the same values: letters of one group begin with the same arrays.
+        The number of the clients' group: letters of one group begin with the same arrays.
     """
 
     # Flower writes the class's name into the serialised object and reads it back as ``RecordDict``.
@@ -35,7 +35,7 @@ class SharedContent(RecordDict):
 
 
 def copied(content: RecordDict) -> RecordDict:
-    """Return a copy whose records, lists and arrays can be replaced; the arrays' values are shared."""
+    """Return a copy whose records, lists and arrays can be replaced; it shares the arrays' values."""
     return filled(_NO_RECORDS, {name: _record(record) for name, record in content.items()})
 
 

@@ -1,4 +1,4 @@
-"""How the whole model does on what a client kept back: the answer to an evaluation order."""
+"""The answer to an evaluation order: the whole model's score on images that a client held back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fl_sparse.wire.refusal import refusal_of
 
 @dataclass(frozen=True)
 class EvaluationReply:
-    """How the whole model does on what a client kept back: accuracy a fraction, loss in nats."""
+    """The whole model's score on images that a client held back: accuracy a fraction, loss in nats."""
 
     round: int
     accuracy: float
@@ -29,7 +29,7 @@ def content_of_evaluation(reply: EvaluationReply) -> RecordDict:
 
 
 def read_evaluation(content: RecordDict, *, round_number: int) -> EvaluationReply:
-    """Read and check a client's evaluation.
+    """Return a client's evaluation, checked.
 
     Raises
     ------

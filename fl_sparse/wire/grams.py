@@ -15,9 +15,9 @@ from fl_sparse.wire.standardizer import standardizer_of, standardizer_values
 
 
 def content_of_gram_question(standardizer: Standardizer | None, *, class_sums: bool = False) -> RecordDict:
-    """Return the question; it carries the standardizer that the sums are to be taken under.
+    """Return the question for Gram matrices; it carries the standardizer of the features, if there is one.
 
-    With ``class_sums`` it is for the sums of each class alone.
+    With ``class_sums`` it asks for the sums of each class only.
     """
     config: dict[str, Any] = {"question": "class-sums" if class_sums else "gram"}
     if standardizer is not None:
@@ -26,19 +26,19 @@ def content_of_gram_question(standardizer: Standardizer | None, *, class_sums: b
 
 
 def read_gram_question(content: RecordDict) -> tuple[Standardizer | None, bool]:
-    """Return the standardizer of the question, and whether it is for the sums of each class alone."""
+    """Return the question's standardizer, and whether it asks for the sums of each class only."""
     config = content.config_records[CONFIG]
     return standardizer_of(config), config["question"] == "class-sums"
 
 
 def content_of_gram(gram: Gram) -> RecordDict:
-    """Return a client's sums, float64; those of each class alone if there are no others."""
+    """Return the content of a client's sums, float64: X'Y, and X'X if it is there."""
     sums = {"features": gram.features} if gram.features.size else {}
     return RecordDict({ARRAYS: array_record(sums | {"labels": gram.labels})})
 
 
 def read_gram(content: RecordDict, num_features: int, num_classes: int, *, class_sums: bool = False) -> Gram:
-    """Read and check a client's sums.
+    """Return a client's sums, checked.
 
     Raises
     ------

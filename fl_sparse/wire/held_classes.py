@@ -1,4 +1,4 @@
-"""Which classes a client holds: said in a reply where the order asks for it (``absent-classes``)."""
+"""Which classes a client holds: part of a reply if the order asks for it (``absent-classes``)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ CLASSES = "classes"
 
 
 def held_classes(metrics: MetricRecord, num_classes: int) -> tuple[int, ...]:
-    """Read and check the numbers of the classes that a client holds.
+    """Return the classes that a client says it holds, checked.
 
     Raises
     ------
     ValueError
-        With the reason for refusal: none said, or not whole numbers from 0 to ``num_classes`` − 1, ascending.
+        With the reason for refusal: no classes, or not whole numbers from 0 to ``num_classes`` − 1, ascending.
     """
     if CLASSES not in metrics:
         raise ValueError(f"the reply lacks {CLASSES!r}")
@@ -27,6 +27,6 @@ def held_classes(metrics: MetricRecord, num_classes: int) -> tuple[int, ...]:
 
 
 def _shown(said: object) -> str:
-    """Return a value in at most as many characters as one line of a log can take."""
+    """Return a value as text, cut to 80 characters for the log."""
     text = repr(said)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -20,11 +20,11 @@ def with_moments(parameters: Mapping[str, Any], moments: OptimizerMoments) -> Ma
 
 
 def split_moments(arrays: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Return a record's weights, and its moments by moment and parameter."""
+    """Return a record's weights, and its moments: moment -> parameter -> values."""
     return without(arrays, PREFIX), nested(arrays, PREFIX)
 
 
 def moment_shapes(model: Model, moments: Iterable[str]) -> dict[str, Shape]:
-    """Return the shapes of a record's moments: those of the parameters that are trained."""
+    """Return the shapes of a record's moments: the shapes of the trained parameters."""
     trained = {name: spec.shape for name, spec in model.items() if spec.trained}
     return flattened(dict.fromkeys(moments, trained), PREFIX)

@@ -1,9 +1,9 @@
-"""Orders: what a message to a client says, to train a part or to evaluate the whole model.
+"""Orders: messages that tell a client to train a part or to evaluate the whole model.
 
 A train message carries exactly one ``ArrayRecord`` (weights) and one ``ConfigRecord``, as Flower's mods expect. Index
 sets stay on the server: a client needs weights, scales and hyperparameters only. Under ``optimizer-state = kept`` the
-record holds the optimiser's moments beside the weights: mods that take all of a record for weights, such as clipping,
-do not go with it.
+record holds the optimiser's moments beside the weights, so mods that treat a whole record as weights, such as clipping,
+must not be used.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fl_sparse.wire.standardizer import Standardizing, standardizer_of, standard
 
 @dataclass(frozen=True)
 class Broadcast:
-    """How the part's values travel down: a codec's name, and the arrays, None in float32, which needs no others."""
+    """How the part's values travel down: a codec's name, and its arrays; None in float32, which sends the values."""
 
     format: str = "float32"
     arrays: Mapping[str, Any] | None = field(default=None, repr=False)
@@ -45,9 +45,9 @@ class TrainOrder:
     round
         The round.
     number
-        The part's; the reply repeats it.
+        The part's number; the reply repeats it.
     job
-        What to train; the part's values are those that the client decodes.
+        What to train; the part's values are what the client decodes.
     standardizing
         Whether features are standardised, and by what.
     update
@@ -66,7 +66,7 @@ class TrainOrder:
 
 @dataclass(frozen=True)
 class EvaluationOrder:
-    """The whole model, to be evaluated on what a client kept back: ``job`` holds it, and how it would be trained."""
+    """The order to evaluate the whole model, which ``job`` holds, on images that a client held back."""
 
     round: int
     job: TrainingJob
@@ -119,7 +119,7 @@ def read_evaluation_order(content: RecordDict) -> EvaluationOrder:
 
 
 def _settings(number: int, part_number: int, job: TrainingJob, standardizing: Standardizing) -> ConfigRecord:
-    """Return the round, the part, its scales and the task as a record of the caller's own."""
+    """Return the round, the part's number and scales, and the task as a new record."""
     own = {
         "round": int(number),
         "subnet": int(part_number),
@@ -134,9 +134,9 @@ def _settings(number: int, part_number: int, job: TrainingJob, standardizing: St
 
 @functools.lru_cache(maxsize=16, typed=True)
 def _alike(task: Task, expects_standardizer: bool) -> ConfigRecord:
-    """Return what all orders of a run say, to be copied: Flower checks each value that is put into a record.
+    """Return what all orders of a run have in common, made once and then copied.
 
-    For a thousand orders that say the same, the checks cost more than training a small part.
+    Flower checks each value put into a record: for a thousand orders, the checks cost more than training a small part.
     """
     optimizer = task.optimizer
     return ConfigRecord(

@@ -1,7 +1,7 @@
-"""Replies: what a client sends back, and everything that is checked before it counts.
+"""Replies: what a client sends back, and all checks before a reply counts.
 
-A reply's one ``ArrayRecord`` holds the trained weights, or, where the order asks for it, their encoded difference from
-those received (`fl_sparse.codec.residual`), and the optimiser's moments if the order carried some.
+A reply's one ``ArrayRecord`` holds the trained weights or, if the order asks for it, their encoded difference from the
+weights received (`fl_sparse.codec.residual`), and the optimiser's moments if the order carried some.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ class TrainReply:
 
     round: int
     number: int
-    """The part's, as the order has it."""
+    """The part's number, from the order."""
     parameters: Mapping[str, Any]
-    """The trained weights, as arrays or factored; or what the order asks for instead: the difference from what came,
-    encoded."""
+    """The trained weights, as arrays or factored; or, if the order asks for it, their encoded difference from the
+    weights received."""
     num_examples: int
     loss: float
     """Mean over the local steps of the batches' mean cross-entropy."""
     moments: OptimizerMoments = field(default_factory=dict)
-    """The optimiser's after the last step, if the order carried some."""
+    """The optimiser's moments after the last step, if the order carried some."""
     classes: tuple[int, ...] | None = None
-    """The numbers of the classes that the client holds, ascending, if the order asked; its output rows of others do not
-    count."""
+    """The classes that the client holds, ascending, if the order asked; its output rows of other classes do not count.
+    """
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ class Expected:
     model
         The parameters that the client holds, in the sizes of its part.
     format
-        That of the update.
+        The update's format.
     moments
-        Names of the moments that it has to carry.
+        Names of the moments that the reply has to carry.
     says_classes
-        Whether it has to say which classes the client holds.
+        Whether the reply has to say which classes the client holds.
     """
 
     model: Model = field(repr=False)
@@ -71,7 +71,7 @@ class Expected:
 
     @functools.cached_property
     def layout(self) -> Layout:
-        """Dtype and shape of each array."""
+        """Dtype and shape of each of the reply's arrays."""
         moments = moment_shapes(self.model, self.moments)
         return {**CODECS[self.format].layout(shapes_of(self.model)), **CODECS["float32"].layout(moments)}
 
@@ -82,7 +82,7 @@ class Expected:
 
 
 def reply_to(order: TrainOrder, trained: Trained, before: Residual | None) -> tuple[TrainReply, Residual | None]:
-    """Return a client's reply, encoded as the order asks, and the residual to keep until the next.
+    """Return a client's reply, encoded as the order asks, and the residual for its next reply.
 
     ``before`` is the client's residual, if it has one.
     """
@@ -114,14 +114,14 @@ def read_reply(
     number: int,
     expected: Expected,
 ) -> TrainReply:
-    """Read and check a reply; an encoded difference is decoded.
+    """Return a reply, checked and decoded.
 
     Raises
     ------
     ValueError
         With the reason for refusal: another round or part, missing or unexpected arrays, another shape or dtype,
         values that are not finite, int8 arrays that no encoding makes, a negative second moment, less than one example,
-        or, where it has to say the classes held, none of them or others than there are.
+        or, if the reply has to name the classes held, no classes or unknown ones.
     """
     if (reason := refusal_of(content)) is not None:
         raise ValueError(reason)
@@ -156,7 +156,7 @@ def _checked(record: ArrayRecord, expected: Layout) -> dict[str, Any]:
     if record.keys() != expected.keys():
         missing, unexpected = sorted(set(expected) - set(record)), sorted(set(record) - set(expected))
         raise ValueError(f"the reply's arrays differ: missing {missing}, unexpected {unexpected}")
-    # The arrays themselves are asked, not what the record says of them.
+    # Check the arrays themselves, not what the record says of them.
     arrays = held_values(record)
     for name, (dtype, shape) in expected.items():
         if arrays[name].dtype != dtype:

@@ -1,4 +1,4 @@
-"""The residual of error feedback in a node's state, since a deployment starts a process for every message."""
+"""The residual of error feedback in a node's state: a deployment starts a process for every message."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ VALUES, ROUND = "residual", "residual-round"
 
 
 def kept_residual(context: Context) -> Residual | None:
-    """Return the node's residual, None if it keeps none."""
+    """Return the node's residual, None if it has none."""
     if VALUES not in context.state:
         return None
     number = context.state.config_records[ROUND]["round"]
@@ -20,7 +20,7 @@ def kept_residual(context: Context) -> Residual | None:
 
 
 def keep_residual(context: Context, residual: Residual | None) -> None:
-    """Keep a residual in place of any before, or none."""
+    """Store a residual in place of any before; None stores none."""
     for name in (VALUES, ROUND):
         context.state.pop(name, None)
     if residual is not None:

@@ -14,7 +14,7 @@ from fl_sparse.wire.arrays import CONFIG, record_of
 
 @dataclass(frozen=True)
 class ClientDescription:
-    """What a node answers to the first question: who it is and what it holds."""
+    """A node's answer to round 0's question: who it is and what it holds."""
 
     partition_id: int
     num_examples: int
@@ -22,14 +22,14 @@ class ClientDescription:
     classes: tuple[str, ...]
     capacity: float
     statistics: FeatureStatistics
-    """Of its F features over all its training images and their views, in float64."""
+    """Statistics of the node's F features over all its training images and their views, in float64."""
     version: str
     shard_bytes: int | None = None
-    """What its training images weigh as a shard (`fl_sparse.shard.size`); None where it holds features alone."""
+    """Bytes of the node's training images as a shard (`fl_sparse.shard.size`); None if it holds features only."""
 
 
 def content_of_description(description: ClientDescription) -> RecordDict:
-    """Return the reply to the first question."""
+    """Return the content of the answer to round 0's question."""
     config: dict[str, Any] = {
         "partition-id": description.partition_id,
         "num-examples": description.num_examples,
@@ -47,7 +47,7 @@ def content_of_description(description: ClientDescription) -> RecordDict:
 
 
 def read_description(content: RecordDict) -> ClientDescription:
-    """Read a node's description.
+    """Return a node's description, checked.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a message weighs on the wire, from its keys, types and shapes: nothing is serialised to be counted."""
+"""A message's bytes on the wire, from its keys, types and shapes: nothing is serialised to be counted."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from fl_sparse.part.factored import FactoredWeight
 from fl_sparse.wire.arrays import LazyArray
 
 ID = "0" * 64
-"""As long as the name that Flower gives an object, its hash."""
+"""A stand-in for an object's name, which is Flower's hash of it, of the same length."""
 FLOAT = 9
 """Bytes of a float as a value: tag and eight bytes."""
 MAX_SINT64 = 2**63 - 1
 Layout = tuple[np.dtype[Any], tuple[int, ...], bool]
 REPEATED = (bool, str)
-"""Types whose values are much the same from client to client: their sizes are remembered."""
+"""Types whose values are mostly the same for all clients: their sizes are cached."""
 
 
 def wire_bytes(content: RecordDict) -> int:
     """Return the bytes of a message's content as Flower sends it: every object of its tree, deflated.
 
-    Sizes of arrays follow from shape and dtype, those of other records from Protocol Buffers' encoding of their values.
+    Sizes of arrays follow from shape and dtype, sizes of other records from Protocol Buffers' encoding of their values.
     The envelope (addresses and times, about 100 bytes) is left out, since it depends on node ids that are drawn anew in
-    each run. Flower sends objects of equal bytes once; here each counts.
+    each run. Flower sends objects of equal bytes only once; here each one counts.
     """
     total = _object_bytes("RecordDict", len(content), _directory_bytes(tuple(content)))
     for record in content.values():
@@ -58,13 +58,13 @@ def _array_bytes(array: Array) -> int:
 
 
 def _layout(values: NDArray[Any] | FactoredWeight) -> Layout:
-    """Return dtype, shape, and whether the memory runs along the first axis."""
+    """Return dtype, shape, and whether the array is in Fortran order."""
     return values.dtype, values.shape, isinstance(values, np.ndarray) and values.flags.fnc
 
 
 @functools.lru_cache(maxsize=256)
 def _lazy_record_bytes(arrays: tuple[tuple[str, np.dtype[Any], tuple[int, ...], bool], ...]) -> int:
-    """Size of a record of lazy arrays with these names and layouts: of a round's messages, most are alike."""
+    """Size of a record of lazy arrays with these names and layouts; cached, since most of a round's messages agree."""
     directory = _directory_bytes(tuple(name for name, *_ in arrays))
     total = _object_bytes("ArrayRecord", len(arrays), directory)
     return total + sum(_lazy_bytes(dtype, shape, fortran) for _, dtype, shape, fortran in arrays)
@@ -96,8 +96,8 @@ def _values_bytes(record: ConfigRecord | MetricRecord) -> int:
 
     References
     ----------
-    protobuf.dev/programming-guides/encoding; ``flwr/proto/recorddict.proto``: field numbers are below 16, which makes a
-    field's tag one byte, but for those of lists in a value, which take two.
+    protobuf.dev/programming-guides/encoding; ``flwr/proto/recorddict.proto``: field numbers are below 16, so a field's
+    tag is one byte, except for lists in a value, whose tags are two bytes.
     """
     body = 0
     for key, value in record.items():
@@ -112,7 +112,7 @@ def _values_bytes(record: ConfigRecord | MetricRecord) -> int:
 
 @functools.lru_cache(maxsize=256)
 def _sized_item_bytes(key: str, value: int) -> int:
-    """Size of an item whose value is of so many bytes."""
+    """Size of an item whose value has so many bytes."""
     return _nested(_key_bytes(key) + _nested(value))
 
 
@@ -129,7 +129,7 @@ def _key_bytes(key: str) -> int:
 
 
 def _value_bytes(value: Any) -> int:
-    """Size of a value in its ``oneof``, where defaults are written, too; lists are a message with one field."""
+    """Size of a value in its ``oneof``, where defaults are written too; a list is a message with one field."""
     if isinstance(value, float):
         return FLOAT
     if isinstance(value, list):

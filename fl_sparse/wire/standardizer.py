@@ -15,7 +15,7 @@ from fl_sparse.features.statistics import Standardizer
 class Standardizing:
     """Whether features are standardised, and the standardizer if the message carries it.
 
-    It is sent with a node's first train message, which keeps it, and with every evaluation.
+    A node's first train message carries the standardizer, which the node stores; every evaluation carries it too.
     """
 
     expected: bool
@@ -31,7 +31,7 @@ def standardizer_values(standardizer: Standardizer) -> dict[str, bytes]:
 
 
 def standardizer_of(config: Mapping[str, Any]) -> Standardizer | None:
-    """Read a standardizer from the values of a ``ConfigRecord``, None if it carries none."""
+    """Return the standardizer in the values of a ``ConfigRecord``, None if there is none."""
     if "standardizer-mean" not in config:
         return None
     return Standardizer(

@@ -1,4 +1,4 @@
-"""A deadline that nobody can ever meet is found before a run starts."""
+"""Refuses, before a run starts, a deadline that no client can meet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from strategies.state.optimizer_state import kept_moments
 def check_deadline(
     config: RunConfig, rule: AssignmentRule, clients: Iterable[ClientDescription], network: NetworkSpec
 ) -> None:
-    """Refuse a round deadline that no client meets in any round that can be gone through beforehand.
+    """Refuse a round deadline that no client meets in any planned round.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def _times(
     for number, client, group in planned(config, rule, clients):
         handed = _sizes(config, network, number, group)
         flops = job_workload(network.shared_axes, handed.expected.model, handed.job, client.num_examples).total_flops
-        # Where an earlier round had the same sizes, it had the same time.
+        # Skip sizes seen in an earlier round: they take the same time.
         key = (client.partition_id, flops, *shapes_of(handed.expected.model).values())
         if key not in known:
             known.add(key)
@@ -65,7 +65,7 @@ def _times(
 
 
 def _sizes(config: RunConfig, network: NetworkSpec, number: int, group: Group) -> Handed:
-    """Return what a group is handed out, and what it has to send back, as arrays without values."""
+    """Return what a group is sent and has to send back, as arrays that have sizes but take no memory."""
     model, codec = group.placement.part.model(network.model), CODECS[config.broadcast_format]
     moments, held = kept_moments(config), without_memory(CODECS["float32"].layout(shapes_of(model)))
     trained = {name: held[name] for name, spec in model.items() if spec.trained}

@@ -1,7 +1,7 @@
-"""The virtual clock: what a round would take on devices of given profiles, and who misses its deadline.
+"""The virtual clock: how long a round would take on given devices, and which clients miss its deadline.
 
-Times follow from the configuration, the round and the shapes alone: every backend, and a run that goes on from a
-checkpoint, has the same clients late.
+Times depend only on the configuration, the round and the shapes. So the same clients are late on every backend and
+after a resume.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from fl_sparse.wire import (
 
 @dataclass(frozen=True)
 class ClientTime:
-    """One client's way through a phase: fetch ``bytes_down``, compute ``flops``, send ``bytes_up``."""
+    """One client's phase: it fetches ``bytes_down``, computes ``flops`` and sends ``bytes_up``."""
 
     profile: DeviceProfile
     bytes_down: int
@@ -45,27 +45,27 @@ class ClientTime:
 
 @dataclass(frozen=True)
 class VirtualClock:
-    """Devices in turn over the clients, by partition id, and the seconds a round waits for them (0 = for all)."""
+    """Device profiles, dealt in turn to clients by partition id, and seconds that a round waits (0 = for all)."""
 
     profiles: tuple[DeviceProfile, ...]
     deadline: float
 
     @classmethod
     def from_config(cls, config: RunConfig) -> Self | None:
-        """Return the run's clock, None if it has no profiles."""
+        """Return the run's clock, None without device profiles."""
         profiles = parse_profiles(config.device_profiles)
         return cls(profiles, config.round_deadline) if profiles else None
 
     def time(self, client: int, *, bytes_down: int, flops: float = 0.0, bytes_up: int = 0) -> ClientTime:
-        """Return the time of a client, given by its partition id."""
+        """Return the time of the client with this partition id."""
         return ClientTime(self.profiles[client % len(self.profiles)], bytes_down, flops, bytes_up)
 
     def training(self, client: ClientDescription, order: TrainOrder, expected: Expected, flops: float) -> ClientTime:
-        """Return the time of a client's local training, before it starts: what a reply has to look like is known.
+        """Return the time of a client's local training before it starts, from the sizes of order and expected reply.
 
-        The standardizer, 2F numbers that a node gets once, is left out: whether a message carries it depends on what
-        has been restarted, and the clock must not. So does which residual applies. Of the classes that a reply has to
-        say, one is counted: how many there are is known when it is there, and then its own size counts.
+        The standardizer (2F numbers that a node gets once) and the residual's round are left out: they depend on what
+        was restarted, and the clock must not. If a reply has to name its classes, one class is counted: their number
+        is unknown until the reply comes, whose own size then counts.
         """
         kept = replace(
             order,
@@ -93,9 +93,9 @@ class VirtualClock:
     def round_seconds(self, answered: Collection[ClientTime], silent: Collection[ClientTime]) -> float:
         """Return how long a round takes: the slowest client's time, at most the deadline.
 
-        The server cannot tell a silent client (late, dropped out or failed) from a slow one: with a deadline it waits
-        until then. Without one it waits for the slowest that answers; where nobody does, for as long as the slowest
-        would have taken.
+        The server cannot tell a silent client (late, dropped out or failed) from a slow one, so it waits until the
+        deadline. Without a deadline it waits for the slowest client that answers. If nobody answers, the round takes
+        as long as the slowest client would have.
         """
         if silent and self.deadline:
             return self.deadline
@@ -109,7 +109,7 @@ class VirtualClock:
         rounds
             Rounds of the run.
         times
-            Partition ids and times of the clients that its rounds ask; read only up to the first that is in time.
+            Partition id and time of each client that a round asks; read up to the first client in time.
 
         Raises
         ------
@@ -133,5 +133,5 @@ class VirtualClock:
 
 
 def without_memory(layout: Layout) -> dict[str, NDArray[Any]]:
-    """Return arrays of these dtypes and shapes that take no memory of their own: only their sizes matter."""
+    """Return arrays of these dtypes and shapes that take no memory, to count their bytes."""
     return {name: np.broadcast_to(dtype.type(0), shape) for name, (dtype, shape) in layout.items()}

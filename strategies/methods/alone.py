@@ -1,11 +1,11 @@
-"""Each client alone: it trains a whole model of its own on its own images, and nobody ever averages.
+"""Each client alone: it trains a whole model of its own on its own images, and nothing is averaged.
 
-The line below which no federation should fall. Batches, steps and optimiser are those of the other methods: a client's
-optimiser starts anew every τ steps, and with one client this is FedAvg with one client, bit for bit. Nothing is sent
-but round 0's question, so that no bytes are counted. The accuracy of a round is the mean over the clients' models.
+This is the baseline that a federation should beat. Batches, steps and optimiser are those of the other methods, and the
+optimiser starts anew every τ steps: with one client, this is FedAvg bit for bit. Only round 0's question is sent, so
+no bytes are counted. A round's accuracy is the mean over the clients' models.
 
-Here the models lie together with the server, which is a simulation's way to say that they stay where they are: on
-devices and under Ray, weights would travel, and the method is refused.
+The server holds all models, so the method runs in one process only. On devices and under Ray the weights would travel,
+and the method is refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from strategies.round.strategy import SubmodelStrategy
 
 @dataclass(frozen=True)
 class Alone(FedAvg):
-    """Whole models that are kept apart."""
+    """A whole model for each client."""
 
     @classmethod
     def from_config(cls, config: RunConfig, axes: Axes) -> Self:
@@ -39,13 +39,13 @@ class Alone(FedAvg):
         Raises
         ------
         InputError
-            For what only makes sense where something is exchanged.
+            For a key that needs clients to exchange something.
         """
         check_takes_no_updates(config, "clients exchange nothing under strategy 'alone'")
         return super().from_config(config, axes)
 
     def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Group]:
-        """Return a group for each client, since no two have the same values."""
+        """Return a group for each client: each has a model of its own."""
         return one_each(clients, lambda client: super(Alone, self).place(round_number, [client])[0].placement)
 
 
@@ -53,10 +53,10 @@ class AloneStrategy(SubmodelStrategy):
     """Federated averaging's messages, but each client gets its own model back and nothing is averaged or counted."""
 
     _split: tuple[Parameters, Mapping[int, Parameters]] | None = None
-    """The parameters of the round, and the models they hold."""
+    """The round's parameters, and the clients' models cut out of them."""
 
     def initial(self, parameters: Parameters) -> Parameters:
-        """Return the same initial model for every client, each a copy of its own, as a checkpoint holds them."""
+        """Return a copy of the initial model for each client, joined as a checkpoint holds them."""
         return joined(
             {
                 client.partition_id: {name: values.copy() for name, values in parameters.items()}
@@ -80,7 +80,7 @@ class AloneStrategy(SubmodelStrategy):
         self._trained: dict[int, Parameters] = {}
 
     def _take(self, node: int, reply: TrainReply) -> None:
-        # A copy, since what the reply's arrays are parts of may be a whole stack.
+        # Copy: the reply's arrays may be views that hold a whole stack in memory.
         own = {name: np.array(values) for name, values in reply.parameters.items()}
         self._trained[self.clients[node].partition_id] = own
 

@@ -1,9 +1,9 @@
 """Closed forms as strategies of one round: ridge regression, and the nearest class mean.
 
-Every client is asked once for sums over its standardised features. Added up they give the solution for all images
-together, however these are split over the clients; it is a linear classifier, written and evaluated like any other
-model. Nothing is descended: rounds, steps, rates and the MLP's widths have no part in it, and neither has
-``clients-per-round``, since there is no second round to ask the others in.
+Every client is asked once for sums over its standardised features. Added up, the sums give the solution for all images
+together, however these are split over the clients. The solution is a linear classifier, written and evaluated like any
+other model. There is no descent, so rounds, steps, rates and the MLP's widths are not used. ``clients-per-round`` is
+not used either, since there is no second round to ask the other clients in.
 
 ============== ==============================================================================================
 ``ridge``      X'X and X'Y from each client; logits are ten times the scores of ridge regression, whose penalty is
@@ -75,7 +75,7 @@ class ClosedForm(AssignmentRule):
     """A linear classifier from sums over clients; ``penalty`` is ridge regression's, 0 = chosen on validation."""
 
     class_sums: ClassVar[bool]
-    """Whether the sums of each class are enough."""
+    """Whether the sums of each class, X'Y, are enough."""
 
     penalty: float
 
@@ -86,13 +86,13 @@ class ClosedForm(AssignmentRule):
         Raises
         ------
         InputError
-            For what only makes sense where models are trained.
+            For a key that needs models to be trained.
         """
         check_takes_no_updates(config, f"strategy {config.strategy!r} trains no model")
         return cls(config.ridge_penalty)
 
     def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Group]:
-        """Return the whole of a linear classifier for all clients, which any can hold."""
+        """Return the whole linear classifier for all clients; any capacity can hold it."""
         return everyone(Placement(WHOLE), clients)
 
     @abstractmethod
@@ -131,12 +131,12 @@ class ClassMean(ClosedForm):
     class_sums = True
 
     def solve(self, gram: Gram, validation: Labelled | None) -> Classifier:
-        """Return the linear classifier that the class means are."""
+        """Return the linear classifier that picks the nearest class mean."""
         return nearest_mean(gram)
 
 
 class ClosedFormStrategy(SubmodelStrategy):
-    """Asks every client for its sums, and solves."""
+    """Asks every client for its sums, and solves for the classifier."""
 
     rule: ClosedForm
 
@@ -157,7 +157,7 @@ class ClosedFormStrategy(SubmodelStrategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Return the question for every client, but for those drawn to drop out."""
+        """Return the question for every client, except those drawn to drop out."""
         self._parameters = parameters_of(arrays)
         nodes = self._reachable.among(grid.get_node_ids(), self.clients)
         self._silent = {node for node in nodes if drops_out(self.config, server_round, self.clients[node].partition_id)}
@@ -186,7 +186,7 @@ class ClosedFormStrategy(SubmodelStrategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Return the solution; without a usable reply, the model stays as it is."""
+        """Return the solution, or None without a usable reply: the model stays as it is."""
         arrays, metrics = super().aggregate_train(server_round, replies)
         self.report.train_loss = None
         return arrays, metrics
@@ -217,5 +217,5 @@ class ClosedFormStrategy(SubmodelStrategy):
 
 
 def one_round(config: RunConfig) -> RunConfig:
-    """Return a closed form's configuration with what it comes to: a linear classifier, in one round."""
+    """Return a closed form's configuration with a linear classifier and one round."""
     return replace(config, hidden_widths="none", normalization="none", num_server_rounds=1)

@@ -1,7 +1,7 @@
 """Federated Dropout: each client of a round trains a random subset of the units, drawn independently.
 
-Symbols: H_l units of hidden layer l; r_k the share of them that client k keeps, its capacity. The paper gives one share
-to all clients (``capacities = "0.75"``).
+Symbols: H_l units of hidden layer l; r_k the capacity of client k, the share of units that it trains. The paper gives
+one share to all clients (``capacities = "0.75"``).
 
 References
 ----------

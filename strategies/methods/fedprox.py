@@ -1,7 +1,7 @@
-"""FedProx: whole models whose clients are held near the weights they received.
+"""FedProx: FedAvg with a term that holds each client near the weights it received.
 
-The term μ/2 · ‖θ − θ_start‖² belongs to a client's optimiser (key ``proximal``) and may be added to any strategy; under
-this name it is required.
+The term μ/2 · ‖θ − θ_start‖² belongs to a client's optimiser (key ``proximal``). Any strategy may have it; this one
+requires it.
 
 References
 ----------

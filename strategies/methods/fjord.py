@@ -1,18 +1,18 @@
-"""FjORD: ordered dropout. A client holds a prefix of the units; each of its steps trains a prefix of that, drawn anew.
+"""FjORD: ordered dropout. A client holds the first units of each layer; each step trains a newly drawn prefix of them.
 
 Symbols: P the set of shares (``ordered-shares``), p a share; K_l units of hidden layer l (H_l elsewhere).
 
-- Client k's p_max is the largest p of P that its capacity admits; it holds the first ⌈p_max K_l⌉ units of each layer.
-- A local step draws p uniformly from the p ≤ p_max of P, and trains the first ⌈p K_l⌉ units, with the others absent
-  from the passes forward and backward (drawn on the client, from (seed, client, step)).
+- p_max of client k is the largest p of P that its capacity admits. The client holds the first ⌈p_max K_l⌉ units.
+- A local step draws p uniformly from the shares of P up to p_max, on the client, from (seed, client, step). It trains
+  the first ⌈p K_l⌉ units; the other units are absent from the passes forward and backward.
 - A coordinate becomes the mean by examples over the clients that hold it, whether or not their steps drew it.
-- Sub-models are used as they are, at training and after, so nothing is scaled whatever ``scale`` says.
-- With ``self-distillation``, each step passes its batch also through the widest sub-model, which learns from the
-  labels; the drawn one learns from its probabilities (the paper's weight and temperature, 1).
+- Sub-models are never scaled, whatever ``scale`` says.
+- With ``self-distillation``, each step also passes its batch through the widest sub-model. The widest learns from the
+  labels; the drawn one learns from the widest's probabilities (weight and temperature 1, as in the paper).
 
-A step's gradients are zero beyond its prefix, as automatic differentiation gives them: momentum and Adam's moments move
-on there. Steps take the time of p_max, since units are masked here, not cut away; FLOPs and active weights are counted
-of the units that take part, as the method has them.
+Beyond a step's prefix gradients are zero, as automatic differentiation gives them, so momentum and Adam's moments still
+move there. Units are masked here, not cut away, so every step takes as long as p_max. FLOPs and active weights count
+the units that take part, as in the method.
 
 References
 ----------
@@ -69,7 +69,7 @@ class FjORD(AssignmentRule):
         return cls(axes, config.shares)
 
     def place(self, round_number: int, clients: Sequence[ClientDescription]) -> list[Group]:
-        """Return each client's prefix, and those its steps draw from.
+        """Return each client's prefix, and the prefixes that its steps draw from.
 
         Raises
         ------

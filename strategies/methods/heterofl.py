@@ -6,7 +6,7 @@ level p), here its capacity.
 - Client k trains the first ⌈r_k H_l⌉ units of each hidden layer in every round.
 - θ_j becomes the plain mean over the clients that hold it: one client, one vote.
 - The paper's Scaler multiplies what a hidden layer computes by 1/r_k before its activation. With ReLU, and r_k the
-  share of units held, that is ``scale = mean``: a positive factor passes through ReLU to the next layer's input.
+  share of units held, ``scale = mean`` is the same: a positive factor passes through ReLU to the next layer's input.
 - The paper's masked cross-entropy for label-skewed clients is ``absent-classes = zeroed``, an option of all methods
   that average: a client's loss has zero for the logits of classes that it lacks, and the server averages an output row
   over the clients that hold its class. By default, every client counts for all classes.

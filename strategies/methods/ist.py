@@ -1,4 +1,4 @@
-"""Independent Subnet Training: disjoint parts of every hidden layer, drawn anew each round.
+"""Independent Subnet Training: disjoint parts of every hidden layer, drawn anew every ``repartition-every`` rounds.
 
 References
 ----------
@@ -26,8 +26,8 @@ from strategies.round.groups import AssignmentRule, Axes, Group, Placement, chec
 class IST(AssignmentRule):
     """S disjoint subnets that cover every hidden unit.
 
-    The j-th client of a round trains subnet pi(j mod S), pi a permutation drawn for the round: with more clients than
-    subnets, replicas differ in number by at most one; with fewer, the idle subnets rotate.
+    The j-th client of a round trains subnet pi(j mod S); pi is a permutation drawn for the round. With more clients
+    than subnets, subnets' replicas differ in number by at most one. With fewer, the idle subnets rotate.
     """
 
     options: ClassVar[tuple[str, ...]] = ("num-subnets", "repartition-every")
@@ -50,7 +50,7 @@ class IST(AssignmentRule):
         Raises
         ------
         InputError
-            If a client cannot hold the largest part: which one it gets is drawn.
+            If a client cannot hold the largest subnet: which subnet it gets is drawn.
         """
         largest = [-(-width // self.num_subnets) for width in self.axes.values()]
         for client in clients:
@@ -66,12 +66,12 @@ class IST(AssignmentRule):
 
 
 def draw_subnets(axes: Axes, num_subnets: int, *, draw: int, seed: int) -> list[Part]:
-    """Cut a permutation of each axis's units into S parts.
+    """Return S subnets, cut from a permutation of each axis's units.
 
     Returns
     -------
     list of Part
-        S of them; along each axis the parts are disjoint, cover all units, and their sizes differ by at most one.
+        S subnets; along each axis they are disjoint, cover all units, and differ in size by at most one.
     """
     parts = {
         axis: even_parts(generator(Purpose.SUBNET_UNITS, seed, draw, layer).permutation(width), num_subnets)
@@ -81,5 +81,5 @@ def draw_subnets(axes: Axes, num_subnets: int, *, draw: int, seed: int) -> list[
 
 
 def even_parts(order: NDArray[np.int64], num_parts: int) -> list[NDArray[np.int64]]:
-    """Cut an order of units into parts of sizes within one unit, each sorted."""
+    """Return an order of units cut into sorted parts whose sizes differ by at most one."""
     return [np.sort(part) for part in np.array_split(order, num_parts)]

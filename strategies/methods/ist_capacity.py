@@ -2,10 +2,10 @@
 
 Symbols: M clients of the round, S subnets, H_l units of hidden layer l, r_k the capacity of client k.
 
-The clients of a round are dealt, in a drawn order, into ⌈M/S⌉ groups as even as possible. In each group a permutation
-of each layer is cut into one part a client: disjoint, of r_k / max(1, Σ r) of the units (Σ over the group; whole units
-by largest remainder, at least one). A group whose capacities sum to 1 or more covers every unit; one that has less
-leaves the rest as it is, since no client is given more than it can hold. Groups are independent partitions, averaged.
+The clients of a round are dealt, in a drawn order, into ⌈M/S⌉ groups as even as possible. Each group cuts a permutation
+of each layer into disjoint parts, one for each client. Client k gets r_k / max(1, Σ r) of the units (Σ over the group;
+whole units by largest remainder, at least one), never more than it can hold. If a group's capacities sum to 1 or more,
+it covers every unit; otherwise it leaves the rest as it is. Groups are independent partitions, averaged.
 
 References
 ----------
@@ -33,7 +33,7 @@ from strategies.round.groups import ROUNDING, AssignmentRule, Axes, Group, Place
 
 @dataclass(frozen=True)
 class ISTCapacity(AssignmentRule):
-    """Disjoint parts, one a client of a group, as large as capacities have it."""
+    """Disjoint parts, one for each client of a group, in proportion to capacities."""
 
     options: ClassVar[tuple[str, ...]] = ("num-subnets", "repartition-every")
 
@@ -102,7 +102,7 @@ def part_sizes(capacities: Sequence[float], width: int) -> NDArray[np.int64]:
     quotas = shares / max(1.0, float(shares.sum())) * width
     sizes = np.floor(quotas + ROUNDING).astype(np.int64)
     left = int(np.floor(quotas.sum() + ROUNDING)) - int(sizes.sum())
-    # Rounded, so that remainders that are equal on paper are served in the clients' order.
+    # Round: remainders that are equal on paper are then served in the clients' order.
     largest = np.argsort(-np.round(quotas - sizes, 9), kind="stable")
     sizes[largest[:left]] += 1
     for poor in np.flatnonzero(sizes == 0):

@@ -1,4 +1,4 @@
-"""Clients evaluate the whole model: what goes out, what comes back, what it costs, and what it comes to."""
+"""Clients evaluate the whole model: questions, answers, their cost, and the resulting accuracy and loss."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ClientEvaluation:
     clock
         The run's virtual clock, None without one.
     bytes_of
-        What a message counts for.
+        Content -> the bytes that it counts for.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ClientEvaluation:
     def collect(self, replies: Iterable[Message]) -> MetricRecord | None:
         """Return the clients' example-weighted accuracy and loss, None without an answer.
 
-        What is refused is counted and named in the report.
+        Refused answers are counted and named in the report.
         """
         accepted: dict[int, EvaluationReply] = {}
         longest = 0.0
@@ -87,7 +87,7 @@ class ClientEvaluation:
             self._report.simulated_seconds += longest
         if not accepted:
             return None
-        # Sorted by client, since a sum's bits depend on its order.
+        # Sort by client: a sum's bits depend on its order.
         nodes = sorted(accepted, key=lambda node: self._clients[node].partition_id)
         self._report.evaluations = {self._clients[node].partition_id: accepted[node] for node in nodes}
         ordered = list(self._report.evaluations.values())

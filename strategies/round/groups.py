@@ -1,4 +1,4 @@
-"""The one thing in which sub-model methods differ: which part of the model a client trains in a round."""
+"""Assignment rules: which part of the model a client trains in a round. Methods differ in nothing else."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ UPDATE_KEYS = (
     "init",
     "absent-classes",
 )
-"""What only makes sense where clients send trained models to be averaged."""
+"""Keys that need clients to send trained models to be averaged."""
 ROUNDING = 1e-9
-"""What a product of a share and a width may be off by, so that a third of 9 units is 3."""
+"""Tolerance of share · width, so that a third of 9 units is 3."""
 
 Axes = Mapping[str, int]
-"""Axis -> units, of the axes that methods share out, in the order of the model's pass forward."""
+"""Axis -> number of units, for the axes that methods share out, in the order of the model's pass forward."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Placement:
     part
         Its units of each axis, at least one, and which of their coordinates are alive.
     by_examples
-        Whether the client's weight in the average is its number of examples, or 1.
+        Whether the client's weight in the average is its number of examples; else it is 1.
     prefixes
-        Ordered dropout: widths, one number an axis, of which each local step draws one and trains that many first units
-        of what the client holds; none means that all steps train all.
+        Ordered dropout: each local step draws one of these, and trains only that many first units of each axis that the
+        client holds. Empty: every step trains all.
     scaled
         Whether the layers of the part are scaled as the configuration's ``scale`` says.
     """
@@ -63,7 +63,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Group:
-    """Clients that share a placement: what they are sent is made once.
+    """Clients that share a placement, so that their message is made once.
 
     Parameters
     ----------
@@ -104,15 +104,15 @@ class Observed:
 
 
 class AssignmentRule(ABC):
-    """A sub-model method: a function of the round, of the clients in it, and of what the rule remembers.
+    """A method: places a round's clients, given the round, the clients, and what the rule remembers.
 
-    A rule is a frozen dataclass; one that remembers returns another of itself from `observe` and `load`.
+    A rule is a frozen dataclass; a rule with memory returns a new rule from `observe` and `load`.
     """
 
     options: ClassVar[tuple[str, ...]] = ()
     """The configuration keys that this method takes and others do not."""
     planned: ClassVar[bool] = True
-    """Whether placements follow from the configuration alone, so that a run's rounds can be gone through beforehand."""
+    """Whether placements follow from the configuration alone, so that they are known before a run."""
 
     @classmethod
     @abstractmethod
@@ -139,12 +139,12 @@ class AssignmentRule(ABC):
         return {}
 
     def load(self, state: Mapping[str, NDArray[Any]]) -> Self:
-        """Return the rule with what another of its kind remembered.
+        """Return this rule with the memory that `state` returned.
 
         Raises
         ------
         ValueError
-            If it remembers nothing, and is given something.
+            If the rule has no memory, and ``state`` is not empty.
         """
         if state:
             raise ValueError(f"{type(self).__name__} remembers nothing; expected no {', '.join(state)}")
@@ -166,7 +166,7 @@ def by_kind(
     kind: Callable[[ClientDescription], Hashable],
     place: Callable[[ClientDescription], Placement],
 ) -> list[Group]:
-    """Return a group for each kind of client, placed as its first."""
+    """Return a group for each kind of client, with the placement of its first client."""
     kinds: dict[Hashable, list[int]] = {}
     for position, client in enumerate(clients):
         kinds.setdefault(kind(client), []).append(position)
@@ -182,12 +182,12 @@ def by_position(groups: Sequence[Group]) -> list[Group]:
 
 
 def prefix(axes: Axes, share: float) -> Part:
-    """Return the part of each axis's first units, a share of them."""
+    """Return the part that holds the first units of each axis, a share of them."""
     return Part({axis: np.arange(held_units(size, share), dtype=np.int64) for axis, size in axes.items()})
 
 
 def held_units(width: int, share: float) -> int:
-    """Return ⌈share · width⌉: how many units of an axis a client of this capacity holds at most; at least one."""
+    """Return how many units of an axis a client of this capacity can hold: ⌈share · width⌉, at least 1."""
     return max(1, math.ceil(share * width - ROUNDING))
 
 
@@ -206,12 +206,12 @@ def check_takes_no_updates(config: RunConfig, why: str) -> None:
 
 
 def check_axes(axes: Axes, method: str) -> None:
-    """Refuse to cut the hidden layers of a linear classifier, which has none.
+    """Refuse a linear classifier, which has no hidden layer to cut.
 
     Raises
     ------
     InputError
-        Naming what cannot be done.
+        Naming the method.
     """
     if not axes:
         raise InputError(
@@ -225,7 +225,7 @@ def check_capacity(client: ClientDescription, sizes: Sequence[int], axes: Axes, 
     Raises
     ------
     InputError
-        Naming the client, its capacity, and what would do.
+        Naming the client, its capacity, and the capacity expected.
     """
     for size, (axis, width) in zip(sizes, axes.items(), strict=True):
         if size > held_units(width, client.capacity):

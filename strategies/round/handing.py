@@ -1,4 +1,4 @@
-"""What each group of a round is handed out, made once: its part, the order written out, and what comes back."""
+"""What each group of a round is sent, made once: its part, the written order, and the reply expected."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Handed:
     values
         θ cut to the part, as the server holds it.
     job
-        What the clients train; its values are those that they decode.
+        What the clients train; its values are what they decode.
     expected
         What their replies have to look like.
     broadcast
@@ -48,12 +48,12 @@ class Handed:
     def order(
         self, config: RunConfig, round_number: int, standardizing: Standardizing, residual_round: int = 0
     ) -> TrainOrder:
-        """Return the order for those of the group who are told so much."""
+        """Return the group's order with this standardizing and residual."""
         update = UpdateEncoding(config.update_format, config.error_feedback, residual_round)
         return TrainOrder(round_number, self.group.number, self.job, standardizing, update, self.broadcast)
 
     def read(self, content: RecordDict, round_number: int) -> TrainReply:
-        """Read and check a reply; its parameters are θ plus what the client changed.
+        """Return a checked reply; its parameters are θ plus the client's change.
 
         Raises
         ------
@@ -70,14 +70,14 @@ class Handed:
 
 @dataclass(frozen=True)
 class Letter:
-    """An order written out, for all clients of a group who are told the same.
+    """A written order, shared by the clients of a group that are sent the same.
 
     Parameters
     ----------
     order
-        What it says.
+        The order.
     content
-        The message's content; whoever wants to change it takes `fl_sparse.wire.copied` of it.
+        The message's content. It is shared: change only a copy, from `fl_sparse.wire.copied`.
     size
         Bytes that the content counts for.
     """
@@ -88,7 +88,7 @@ class Letter:
 
 
 class Handing:
-    """One round's handing out.
+    """Makes each group's part and messages of a round, once.
 
     Parameters
     ----------
@@ -101,9 +101,9 @@ class Handing:
     standardizer
         The federation's.
     optimizer_state
-        The clients', before the round.
+        The clients' moments before the round.
     residuals
-        Of the parts that the round before sent.
+        The residuals of the parts that the round before sent.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Handing:
     def letter(
         self, handed: Handed, residual_round: int, bytes_of: Callable[[RecordDict], int], *, informed: bool
     ) -> Letter:
-        """Return what those of a group are sent who have the standardizer or not, and whose residual is of a round."""
+        """Return the message for a group's clients that add this residual; ``informed``: they have the standardizer."""
         told = handed.group.number, informed, residual_round
         if told not in self._letters:
             standardizing = Standardizing(self._standardizer is not None, None if informed else self._standardizer)
@@ -150,7 +150,7 @@ class Handing:
         return self._letters[told]
 
     def workload(self, handed: Handed, num_examples: int) -> Workload:
-        """Return the work of a group's client with so many examples."""
+        """Return the work of a client of the group that has so many examples."""
         kind = handed.group.number, num_examples
         if kind not in self._works:
             axes = self._network.shared_axes
@@ -162,5 +162,5 @@ class Handing:
         return self._handed[group.number]
 
     def lost(self) -> BroadcastResiduals:
-        """Return the residuals of the parts that were sent."""
+        """Return the residuals of the parts that this round sent."""
         return BroadcastResiduals(self._lost)

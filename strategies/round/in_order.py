@@ -1,4 +1,4 @@
-"""Replies in the order of the clients, whatever order they arrive in: a sum's bits depend on it."""
+"""Replies in the order of the clients, since a sum's bits depend on its order."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Reply = TypeVar("Reply")
 
 
 class InOrder(Generic[Reply]):
-    """Hands each reply on as soon as those of all clients before have been.
+    """Hands each reply on as soon as the replies of all clients before it are handed on.
 
-    Replies that come in order, as from the in-process grid, are never held; one that stays out holds those after it
+    Replies that come in order, as from the in-process grid, are never held. A missing reply holds the replies after it
     until `close`.
 
     Parameters
@@ -20,7 +20,7 @@ class InOrder(Generic[Reply]):
     nodes
         The nodes whose replies are awaited, sorted by client.
     take
-        Where replies go.
+        Called with each node and its reply, in order.
     """
 
     def __init__(self, nodes: Iterable[int], take: Callable[[int, Reply], None]) -> None:
@@ -29,13 +29,13 @@ class InOrder(Generic[Reply]):
         self._take = take
 
     def put(self, node: int, reply: Reply) -> None:
-        """Take the reply of a node, one of those awaited."""
+        """Take the reply of an awaited node."""
         self._held[node] = reply
         while self._awaited and self._awaited[0] in self._held:
             self._hand_on()
 
     def close(self) -> None:
-        """Hand on what is held: nobody else answers."""
+        """Hand on the held replies: nobody else answers."""
         while self._awaited:
             self._hand_on()
 

@@ -1,8 +1,8 @@
 """A bound on what a round takes of the server's memory, checked before anything starts.
 
-A simulated cohort is trained and added up in parts, so that the number of clients hardly counts; over the network every
-reply waits in memory until all are there. Two things do grow with the clients of a simulation: the residuals of error
-feedback, one for each that ever trained, which devices would keep themselves, and the models of strategy ``alone``.
+A simulated cohort is trained and added up in stacks, so its number of clients hardly counts. Over the network, every
+reply waits in memory until all are there. Two things grow with a simulation's clients: the residuals of error feedback,
+one for each client that ever trained (devices would hold their own), and the models of strategy ``alone``.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from strategies.state.optimizer_state import kept_moments
 from strategies.state.server_optimizer import ServerOptimizer
 
 STORED_COPIES = 4
-"""Of all that outlives a round: before and after it, and a checkpoint's tensors and its file while it is written."""
+"""Copies of what outlives a round: before it, after it, a checkpoint's tensors, and its file while it is written."""
 SUM_COPIES = 4
-"""Of what is averaged: its sums and its weights, in float64, which is twice float32."""
+"""Float32 copies that averaging takes: sums and weights, each in float64, which is twice float32."""
 
 
 def check_round_memory(
@@ -38,7 +38,7 @@ def check_round_memory(
     streamed: bool,
     available: int | None,
 ) -> None:
-    """Refuse a run whose first round, and what is kept until the last, does not fit the memory.
+    """Refuse a run if its first round, and what it holds until the last, do not fit the memory.
 
     Parameters
     ----------
@@ -51,8 +51,7 @@ def check_round_memory(
     model
         The whole model.
     streamed
-        Whether clients are simulated here, and replies made one part of the cohort after the other, as they are added
-        up.
+        Whether clients are simulated here, and their replies made stack by stack as they are added up.
     available
         Bytes; None if unknown.
 
@@ -94,7 +93,7 @@ def round_bytes(config: RunConfig, groups: Sequence[Group], model: Model, *, pop
 
 
 def residual_bytes(config: RunConfig, updates: int, groups: Sequence[Group], population: int) -> int:
-    """Return what error feedback keeps of all clients that ever train, if they are simulated here.
+    """Return the bytes of the residuals of all clients that ever train, if they are simulated here.
 
     ``updates`` are the bytes that the clients of a round hold together.
     """

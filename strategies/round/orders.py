@@ -46,7 +46,7 @@ def training_job(
     values: Parameters,
     state: CarriedState = FRESH,
 ) -> TrainingJob:
-    """Return the job to train a placement's part, which has these values."""
+    """Return the job that trains a placement's part from these values."""
     axes, rule = network.shared_axes, config.scale if placement.scaled else "none"
     held = [
         size if axis not in placement.part.units else len(placement.part.units[axis]) for axis, size in axes.items()
@@ -58,7 +58,7 @@ def training_job(
 def evaluation_order(
     config: RunConfig, network: NetworkSpec, round_number: int, parameters: Parameters, standardizing: Standardizing
 ) -> EvaluationOrder:
-    """Return the order to evaluate the whole model; a node that never trained has no standardizer of its own yet."""
+    """Return the order to evaluate the whole model; ``standardizing`` is for nodes that never trained."""
     job = training_job(config, network, round_number, Placement(WHOLE, scaled=False), parameters)
     return EvaluationOrder(round_number, replace(job, task=replace(job.task, absent_classes="trained")), standardizing)
 
@@ -66,7 +66,7 @@ def evaluation_order(
 def job_workload(axes: Iterable[str], model: Model, job: TrainingJob, num_examples: int) -> Workload:
     """Return the work of a job's local steps on a client of so many examples; ``model`` is the part's.
 
-    ``axes`` are the shared ones, which a job's prefixes are of.
+    ``axes`` are the shared axes: a prefix of the job has one number for each.
     """
     task = job.task
     examples = examples_trained(num_examples, task.batch_size, first_step=job.first_step, steps=task.local_steps)

@@ -1,4 +1,4 @@
-"""The plan of a run: whom its rounds ask, and what each of these trains, where that follows from the configuration."""
+"""The plan of a run: whom its rounds ask, and what each client trains, as far as the configuration decides it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from strategies.round.sampling import sample
 def planned(
     config: RunConfig, rule: AssignmentRule, clients: Iterable[ClientDescription]
 ) -> Iterator[tuple[int, ClientDescription, Group]]:
-    """Yield round, client and group of all that a run asks, round by round; ``clients`` are all, in any order.
+    """Yield round, client and group of every client asked, round by round; ``clients`` are all, in any order.
 
-    Of a rule whose placements depend on what it remembers, the first round alone is known.
+    If placements depend on what the rule remembers, only the first round is known.
     """
     ordered = sorted(clients, key=lambda client: client.partition_id)
     for number in range(1, config.num_server_rounds + 1 if rule.planned else 2):

@@ -1,4 +1,4 @@
-"""Ask, count and refuse, once for every kind of message: what came of each answer."""
+"""Checks, counts and refuses answers, the same way for every kind of message."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Read = Callable[[RecordDict, int], Value]
 
 
 class LateError(ValueError):
-    """An answer after the deadline: it counts its bytes, and as no answer."""
+    """An answer after the deadline: its bytes count, the answer does not."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def answers(
     read: Read[Value],
     bytes_of: Callable[[RecordDict], int] = wire_bytes,
 ) -> Iterator[Answer[Value]]:
-    """Yield what comes of each reply as it arrives.
+    """Yield an `Answer` for each reply as it arrives.
 
     An answer is refused if its node was not asked, has been heard already, or if it cannot be read.
     """

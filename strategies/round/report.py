@@ -1,4 +1,4 @@
-"""What happened to a round's messages, and what they asked of the clients."""
+"""What happened to a round's messages, and the work that they asked of the clients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fl_sparse.model.cost import Workload
 from fl_sparse.wire import ClientDescription, EvaluationReply
 
 SHOWN = 10
-"""Clients named in one line of the log, and late ones among the reasons of a round."""
+"""Most clients named in one line of the log, and most late ones among the reasons of a round."""
 ENTRIES = (
     "asked",
     "answered",
@@ -27,15 +27,15 @@ ENTRIES = (
     "weights_held_max",
     "weights_active",
 )
-"""What a round's record says of its messages, by the same names."""
+"""Fields of the report that a round's record has by the same names."""
 
 
 @dataclass
 class RoundReport:
-    """One round; ``lost`` = asked - answered (an error's sender cannot be told).
+    """One round; ``lost`` = asked - answered, since an error does not name its sender.
 
-    FLOPs and weights are means over the clients asked, ``weights_held_max`` is the largest. ``late`` of the lost missed
-    the deadline of the virtual clock, which counts ``simulated_seconds``; None without one.
+    FLOPs and weights are means over the clients asked; ``weights_held_max`` is the largest. ``late`` counts the lost
+    that missed the virtual clock's deadline. ``simulated_seconds`` are that clock's, None without one.
     """
 
     asked: int = 0
@@ -52,7 +52,7 @@ class RoundReport:
     """By partition id, when clients evaluate."""
 
     def add_refused(self, reason: str) -> None:
-        """Count a refused reply or evaluation, and why it was."""
+        """Count a refused reply or evaluation, and note the reason."""
         self.refused += 1
         self.reasons.append(reason)
 
@@ -68,7 +68,7 @@ class RoundReport:
             self.reasons.append(f"late: {self.late - SHOWN} more clients")
 
     def entries(self) -> dict[str, Any]:
-        """Return what a round's record takes from here."""
+        """Return the fields of a round's record that come from this report."""
         return {name: getattr(self, name) for name in ENTRIES} | {"reasons": tuple(self.reasons)}
 
     @property

@@ -1,4 +1,4 @@
-"""Which clients a round asks, and which of these stay silent: draws from (seed, round), whatever the node ids are."""
+"""Which clients a round asks, and which of them stay silent: drawn from seed and round, whatever the node ids are."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Client = TypeVar("Client")
 
 
 class Reachable:
-    """The known clients among the nodes that can be reached, remembered while the nodes stay the same."""
+    """The clients among the reachable nodes, sorted again only when the nodes change."""
 
     def __init__(self) -> None:
         self._known: tuple[Sequence[int], list[int]] = ((), [])
 
     def among(self, nodes: Iterable[int], clients: Mapping[int, ClientDescription]) -> list[int]:
-        """Return those of the nodes that are among the clients, sorted by client."""
+        """Return the nodes that are clients, sorted by partition id."""
         now = nodes if isinstance(nodes, range) else list(nodes)
         if now != self._known[0]:
             known = [node for node in now if node in clients]

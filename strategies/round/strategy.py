@@ -1,6 +1,6 @@
 """The one strategy: assign units, send each client its part, put the updates back together.
 
-Index sets stay here; clients receive weights, scales and hyperparameters. Methods differ in their assignment rule.
+Index sets stay on the server; clients receive weights, scales and hyperparameters.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class SubmodelStrategy(Strategy):
         self._evaluation: ClientEvaluation | None = None
 
     def states(self) -> dict[str, Mapping[str, NDArray[Any]]]:
-        """Return what outlives a round, but for the model; states that hold nothing are left out."""
+        """Return what outlives a round beside the model; empty states are left out."""
         states = {
             "server": self.optimizer.state(self.moments),
             "optimizer": self.optimizer_state.state(),
@@ -119,9 +119,9 @@ class SubmodelStrategy(Strategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Return one train message a client of this round, but for those drawn to drop out or late by the clock.
+        """Return a train message for each client of the round, except those drawn to drop out or late by the clock.
 
-        These are asked for the record, and are lost, without a reply to wait for.
+        The record counts these as asked and lost; no reply is awaited.
         """
         self._begin_round(server_round, parameters_of(arrays), grid.get_node_ids())
         messages = []
@@ -159,13 +159,13 @@ class SubmodelStrategy(Strategy):
                 else:
                     accepted[answer.node] = answer.value.num_examples, answer.value.loss
                     in_order.put(answer.node, answer.value)
-            # What is added up is let go of before the next reply is made.
+            # Drop the reply before the next one is made: memory holds one at a time.
             del answer
         in_order.close()
         self._close(server_round, heard)
         if not accepted:
             return None, None
-        # Sorted by client, since a sum's bits depend on its order and replies arrive in any.
+        # Sort by client: replies arrive in any order, and a sum's bits depend on its order.
         counted = [accepted[node] for node in self._placed if node in accepted]
         total = sum(examples for examples, _ in counted)
         loss = sum(examples * loss for examples, loss in counted) / total
@@ -214,7 +214,7 @@ class SubmodelStrategy(Strategy):
         return self._parameters
 
     def _bytes_of(self, content: RecordDict) -> int:
-        """Return what a message counts for."""
+        """Return the bytes that a message counts for."""
         return wire_bytes(content)
 
     def _time_of(self, node: int, letter: Letter, expected: Expected, flops: float) -> ClientTime:
@@ -223,7 +223,7 @@ class SubmodelStrategy(Strategy):
         return self.clock.training(self.clients[node], letter.order, expected, flops)
 
     def _begin_round(self, server_round: int, parameters: Parameters, nodes: Iterable[int]) -> None:
-        """Draw the round's clients and place them; nothing is left of the round before."""
+        """Draw the round's clients, place them, and clear what the round before left."""
         self._parameters = parameters
         reachable = self._reachable.among(nodes, self.clients)
         asked = sample(self.config, server_round, reachable)
@@ -235,7 +235,7 @@ class SubmodelStrategy(Strategy):
         self._handing = self._new_handing(server_round)
 
     def _is_late(self, node: int) -> bool:
-        """Tell whether the clock has the node's reply come after the deadline, and note it."""
+        """Tell whether the node's reply is late by the clock; if so, note it."""
         if self.clock is None or not self.clock.is_late(self._times[node]):
             return False
         self.report.add_late(f"{self._name(node)}: {self.clock.late_words(self._times[node])}")
@@ -245,7 +245,7 @@ class SubmodelStrategy(Strategy):
         return Handing(self.config, self.network, server_round, self.standardizer, self.optimizer_state, self.broadcast)
 
     def _reader(self, server_round: int) -> Any:
-        """Return what reads and checks a reply."""
+        """Return the function that reads and checks a reply."""
 
         def read(content: RecordDict, node: int) -> TrainReply:
             if node in self._times:
@@ -269,7 +269,7 @@ class SubmodelStrategy(Strategy):
 
     def _close(self, server_round: int, heard: set[int]) -> None:
         """Note who was not heard, and how long the round took by the clock."""
-        # By node, not by reply: one may answer twice, or first with a late reply to the round before.
+        # Count nodes, not replies: a node may answer twice, or first with a late reply to the round before.
         missing = [node for node in self._placed if node not in heard]
         self.report.answered = len(self._placed) - len(missing)
         if self.clock is not None:
@@ -277,7 +277,7 @@ class SubmodelStrategy(Strategy):
             self.report.simulated_seconds = self.clock.round_seconds(heard_times, [self._times[n] for n in missing])
         self.report.close_late()
         if missing:
-            # One that was restarted has lost its state, too: it is sent the standardizer again.
+            # A missing node may have been restarted and lost its state: it is sent the standardizer again.
             self._informed.difference_update(missing)
             named = name_some([self._name(node) for node in missing])
             log.warning("round %d: no answer from %s", server_round, named)
@@ -292,7 +292,7 @@ class SubmodelStrategy(Strategy):
         self._state_sums = StateReassembly(self._model, self.optimizer_state)
 
     def _take(self, node: int, reply: TrainReply) -> None:
-        """Take an update; they come sorted by client."""
+        """Add an update; updates come sorted by client."""
         placement = self._placed[node].placement
         weight = reply.num_examples if placement.by_examples else 1.0
 
@@ -310,7 +310,7 @@ class SubmodelStrategy(Strategy):
         self.optimizer_state = self._state_sums.result(self.config.local_steps)
         averaged, covered = self._sums.result()
         if self.config.bias_updates == "drop":
-            # The paper's release never gathers biases: kept as an option to measure what that costs.
+            # The paper's released code never gathers biases; this option measures what that costs.
             biases = [name for name in averaged if self._model[name].role == "bias"]
             averaged |= {name: self._parameters[name] for name in biases}
         parameters, self.moments = self.optimizer.step(self._parameters, averaged, covered, self.moments)

@@ -1,1 +1,1 @@
-"""What outlives a round."""
+"""State that outlives a round: moments and residuals."""

@@ -1,12 +1,11 @@
-"""What the server sends in fewer bits, and what that loses (``broadcast-format``, ``broadcast-error-feedback``).
+"""Parts sent down in fewer bits, and what encoding loses (``broadcast-format``, ``broadcast-error-feedback``).
 
-Symbols: θ a group's part as the server holds it, Q encoding and decoding, e the group's residual, θ_k what client k
-makes of what it decodes, Q(θ + e).
+Symbols: θ a group's part as the server holds it; Q encoding and decoding; e the part's residual; θ_k what client k
+trains from the values that it decodes, Q(θ + e).
 
-The server keeps θ in float32. Its clients train from the base Q(θ + e), so that their updates are θ_k less the base,
-and the server adds these to θ: what encoding loses is never lost of the model, only of what clients see of it.
-With error feedback, e ← θ + e − Q(θ + e) goes into what the same part is sent in the next round. A part with other
-units or masks has no residual.
+The server holds θ in float32. Clients train from the base Q(θ + e), and the server adds their change, θ_k − base, to θ.
+So encoding loses nothing of the model, only of what clients see of it. With error feedback, e ← θ + e − Q(θ + e) is
+added when the same part is sent in the next round. A part with other units or masks has no residual.
 
 References
 ----------
@@ -38,21 +37,21 @@ from strategies.round.plan import planned
 
 @dataclass(frozen=True)
 class BroadcastResiduals:
-    """e of the parts that the last round sent, by the part's digest."""
+    """Residuals e of the parts that the last round sent, by the part's digest."""
 
     by_part: Mapping[bytes, Parameters] = field(default_factory=dict, repr=False)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return them as arrays for a checkpoint."""
+        """Return the residuals as arrays for a checkpoint."""
         return flattened({digest.hex(): values for digest, values in self.by_part.items()})
 
     @classmethod
     def load(cls, state: Mapping[str, NDArray[Any]]) -> BroadcastResiduals:
-        """Return what `state` returned."""
+        """Build the residuals from what `state` returned."""
         return cls({bytes.fromhex(digest): values for digest, values in nested(state).items()})
 
     def sent(self, config: RunConfig, part: Part, values: Parameters) -> tuple[Broadcast, Parameters, Parameters]:
-        """Return how a part's values travel, what clients decode, and the part's next residual (none: empty)."""
+        """Return a part's values as they travel, as clients decode them, and its next residual (empty if none)."""
         codec = CODECS[config.broadcast_format]
         if codec.exact:
             return AS_IT_IS, values, {}
@@ -66,12 +65,12 @@ class BroadcastResiduals:
 
 
 def rebased(trained: Mapping[str, Any], base: Parameters, values: Parameters) -> dict[str, Any]:
-    """Return θ + (θ_k − base): a client's trained values as if it had begun with what the server holds.
+    """Return θ + (θ_k − base): the server's values plus the client's change.
 
     Raises
     ------
     ValueError
-        Naming a parameter that is not finite then.
+        Naming a parameter whose sum is not finite.
     """
     factored = {
         name: replace(weight, received=values[name])
@@ -85,7 +84,7 @@ def rebased(trained: Mapping[str, Any], base: Parameters, values: Parameters) ->
 
 
 def check_broadcast_feedback(config: RunConfig, rule: AssignmentRule, clients: Iterable[ClientDescription]) -> None:
-    """Refuse residuals down in a run that never sends the same part in two rounds in a row.
+    """Refuse ``broadcast-error-feedback`` if no part is sent in two rounds in a row.
 
     Raises
     ------

@@ -2,14 +2,14 @@
 
 Symbols: θ_j a coordinate, t local steps so far, τ local steps of a round, β a moment's decay rate.
 
-Moments take the way of the weights: cut out by the same part, moved by the same steps, put back by the same
-weighted means, so that θ_j and its moments have the same owners, and a coordinate that nobody held keeps both, bit for
-bit. With Adam's moments travels t, one number for the whole model: τ times the rounds so far with at least one usable
-reply. Subnets meet a coordinate in some rounds only, and Adam's correction by 1 − β^t would take it for one met in all,
-and step too far. So the server holds Adam's moments corrected, as weighted means of the gradients met, hands them out
-times 1 − β^t, and divides what comes back by 1 − β^(t+τ), or by 1 − β^τ where a coordinate is met for the first time.
-Where every round covers every coordinate (whole models, one subnet) this is Adam itself: with one client R rounds of τ
-steps are one run of R·τ steps.
+Moments travel like weights: the same part cuts them out, the same steps move them, the same weighted means put them
+back. So θ_j and its moments have the same owners, and where nobody held j both stay as they are, bit for bit. Adam's t
+is one number for the whole model: τ times the rounds so far with at least one usable reply.
+
+Subnets meet a coordinate in some rounds only. Adam's correction by 1 − β^t assumes that all rounds met it, and would
+step too far. So the server holds Adam's moments corrected, as weighted means of the gradients met. It sends them times
+1 − β^t, and divides what comes back by 1 − β^(t+τ), or by 1 − β^τ where a coordinate is met for the first time. If all
+rounds cover all coordinates (whole models, one subnet), this is Adam: R rounds of one client are R·τ steps of one run.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ClientOptimizerState:
     moments: OptimizerMoments = field(default_factory=dict, repr=False)
 
     def begun(self, model: Model, parameters: Parameters, config: RunConfig) -> ClientOptimizerState:
-        """Return the state before a round: this one, or an unmet one before the first of a run that keeps states."""
+        """Return the state that a round starts from: this one, or NaN moments before the first if moments are kept."""
         moments = kept_moments(config)
         if self.moments or not moments:
             return self
@@ -83,7 +83,7 @@ class ClientOptimizerState:
 
     @classmethod
     def load(cls, state: Mapping[str, NDArray[Any]]) -> ClientOptimizerState:
-        """Return what `state` returned."""
+        """Build the state from what `state` returned."""
         if not state:
             return cls()
         moments = {name: values for name, values in state.items() if name != STEPS}
@@ -91,7 +91,7 @@ class ClientOptimizerState:
 
 
 class StateReassembly:
-    """The state after a round, from updates that come one by one.
+    """Builds the state after a round from updates that come one by one.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class StateReassembly:
         self._any = False
 
     def add(self, moments: Mapping[str, PartUpdate]) -> None:
-        """Take the next accepted update's moments, which weigh as much as its parameters."""
+        """Add the next accepted update's moments, with the weight of its parameters."""
         self._any = True
         for moment, sums in self._sums.items():
             sums.add(moments[moment])
@@ -129,5 +129,5 @@ class StateReassembly:
 
 
 def _correction(moment: str, steps: int) -> float:
-    """Return the sum of the weights of a moment's gradients: 1 − β^t of Adam's; 1 of SGD's, a plain sum."""
+    """Return the sum of a moment's gradient weights: 1 − β^t for Adam; 1 for SGD, whose moment is a plain sum."""
     return 1 - DECAY[moment] ** steps if moment in DECAY else 1.0

@@ -1,4 +1,4 @@
-"""Which residual of error feedback applies: what the server knows of its clients' units, and they do not."""
+"""Which residual of error feedback applies: only the server knows its clients' units."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from strategies.round.sampling import drops_out
 class ResidualRounds:
     """The round and the part of each client's last accepted update.
 
-    A residual applies where a client trains the units of its last accepted update again. After a lost or refused reply
-    a client holds a later residual than the one named here, and starts from zero.
+    A residual applies if a client trains the part of its last accepted update again. After a lost or refused reply the
+    client holds a later residual than the server names, and starts from zero.
     """
 
     def __init__(self) -> None:
         self._accepted: dict[int, tuple[int, bytes]] = {}
 
     def applying(self, client: int, part: Part) -> int:
-        """Return the round whose residual a client is to add that trains this part now; 0 = none."""
+        """Return the round whose residual a client adds if it trains this part now; 0 = none."""
         number, units = self._accepted.get(client, (0, b""))
         return number if units == part.digest else 0
 
     def accept(self, client: int, round_number: int, part: Part) -> bool:
-        """Note that a client's update of this part was accepted; tell whether its last one's was the same."""
+        """Note that a client's update of this part was accepted; tell whether its last one was of the same part."""
         again = self.applying(client, part) > 0
         self._accepted[client] = round_number, part.digest
         return again
 
     def state(self, clients: Mapping[int, ClientDescription]) -> dict[str, NDArray[Any]]:
-        """Return what is known, by partition id: node ids differ from run to run."""
+        """Return the rounds and parts by partition id, since node ids differ from run to run."""
         known = sorted((clients[node].partition_id, *accepted) for node, accepted in self._accepted.items())
         if not known:
             return {}
@@ -52,7 +52,7 @@ class ResidualRounds:
 
     @classmethod
     def load(cls, state: Mapping[str, NDArray[Any]], clients: Mapping[int, ClientDescription]) -> ResidualRounds:
-        """Return what `state` returned, for the nodes that are the clients now."""
+        """Build from what `state` returned, for the nodes that are the clients now."""
         found = cls()
         if state:
             nodes = {client.partition_id: node for node, client in clients.items()}
@@ -65,7 +65,7 @@ class ResidualRounds:
 
 
 def check_error_feedback(config: RunConfig, rule: AssignmentRule, clients: Iterable[ClientDescription]) -> None:
-    """Refuse error feedback in a run none of whose clients ever trains the units of its last update again.
+    """Refuse error feedback if no client ever trains the part of its last update again.
 
     Parameters
     ----------

@@ -11,8 +11,8 @@ moment; η server learning rate, β₁, β₂ decay rates, τ degree of adaptivi
 ``yogi``       v ← v − (1 − β₂) Δ² sign(v − Δ²)
 =============  ==========================================================================================
 
-and for the last three m ← β₁ m + (1 − β₁) Δ, θ ← θ + η m / (√v + τ), from m = 0 and v = τ², without bias correction.
-A coordinate that no client held in the round keeps its value and its moments, bit for bit.
+The last three also have m ← β₁ m + (1 − β₁) Δ, θ ← θ + η m / (√v + τ), from m = 0, v = τ², without bias correction.
+If no client held a coordinate in the round, its value and its moments do not change, bit for bit.
 
 References
 ----------
@@ -49,7 +49,7 @@ ADAPTIVE_RATE = 0.01
 
 @dataclass(frozen=True)
 class ServerOptimizer:
-    """What the server does with Δ.
+    """How the server steps along Δ.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class ServerOptimizer:
 
     @property
     def moments(self) -> Mapping[str, float]:
-        """The moments that the optimiser keeps, and what each starts from."""
+        """Moment -> the value that it starts from."""
         if self.name == "average":
             return {}
         return {"first": 0.0} | ({} if self.name == "momentum" else {"second": self.tau**2})
@@ -96,7 +96,7 @@ class ServerOptimizer:
         return flattened(moments)
 
     def load(self, state: Mapping[str, NDArray[Any]]) -> OptimizerMoments:
-        """Return what `state` returned."""
+        """Return the moments from what `state` returned."""
         return nested(state)
 
     def step(
@@ -106,7 +106,7 @@ class ServerOptimizer:
         covered: Mapping[str, NDArray[np.bool_] | None],
         moments: OptimizerMoments,
     ) -> tuple[dict[str, Values], dict[str, dict[str, Values]]]:
-        """Return the next model and the next moments; nothing given is changed.
+        """Return the next model and the next moments; the arguments are not changed.
 
         Parameters
         ----------
@@ -115,9 +115,9 @@ class ServerOptimizer:
         averaged
             θ + Δ, as `fl_sparse.part.scatter` returns it.
         covered
-            Which coordinates some client held; None where all were.
+            Parameter -> which coordinates some client held; None if all.
         moments
-            Those that the last step returned; empty before the first.
+            The moments that the last step returned; empty before the first.
         """
         if self.name == "average" and self.learning_rate == 1.0:
             return dict(averaged), {}
@@ -141,7 +141,7 @@ class ServerOptimizer:
         return model, after
 
     def _change(self, delta: Values, moments: Mapping[str, Values]) -> tuple[Values, dict[str, Values]]:
-        """Return what θ changes by, and the moments, for coordinates that were held."""
+        """Return the change of θ and the next moments of the held coordinates."""
         rate, beta1, beta2 = np.float32(self.learning_rate), np.float32(self.beta1), np.float32(self.beta2)
         if self.name == "average":
             return rate * delta, {}

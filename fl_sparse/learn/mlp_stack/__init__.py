@@ -1,1 +1,1 @@
-"""The stacked MLP: batched matrix products and a pass backward that is written out, on NumPy or torch."""
+"""The stacked MLP: batched matrix products and a pass backward written out by hand, on NumPy or torch."""

@@ -1,18 +1,18 @@
-"""A layer whose weights all parts of a stack received alike, trained by SGD without a copy of them.
+"""A layer that starts from the same weights in all parts of a stack, trained by SGD without copies of the weights.
 
 Symbols: A parts, τ steps, b rows of a batch, W_0 (H', H) the weights received, h_s (b, H) the input of a part's
 layer and δ_s (b, H') the gradient of its output in step s, c coefficients, γ learning rate, β momentum, μ the proximal
 factor.
 
-SGD never leaves W_0 plus combinations of the products δ_sᵀ h_s, so that the weights before step t are known from what
-the steps before left behind:
+Under SGD, weights are always W_0 plus a combination of the products δ_sᵀ h_s. So the weights before step t follow from
+the δ_s and h_s of the steps before:
 
     W_t = W_0 + Σ_{s<t} c_ts δ_sᵀ h_s
     h_t W_tᵀ = h_t W_0ᵀ + Σ_{s<t} c_ts (h_t h_sᵀ) δ_s        δ_t W_t = δ_t W_0 + Σ_{s<t} c_ts (δ_t δ_sᵀ) h_s
 
-The products with W_0 are one matrix product for the whole stack, and no part's own weights are written or read. With
-coefficients v of the velocity, all zero at first, step t takes v_s to β v_s + μ c_s, plus one for s = t, and then c_s
-to c_s − γ v_s. Without momentum and proximal term all c are −γ.
+The gain: the products with W_0 are one matrix product for the whole stack, and no part's own weights are read or
+written. The velocity has coefficients v, all zero at first. Step t sets v_s ← β v_s + μ c_s, adds one where s = t, and
+then sets c_s ← c_s − γ v_s. Without momentum and proximal term, all c are −γ.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class FactoredLayer:
     optimizer
         SGD.
     active
-        bool (τ, A): which parts have examples in a step. Of those that have none, δ has to be zero.
+        bool (τ, A): which parts have examples in a step. δ has to be zero for the other parts.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class FactoredLayer:
     ) -> None:
         (steps, stack), (outputs, inputs) = active.shape, received.shape
         self._ops, self._received = ops, received
-        # How an operand lies in memory may show in a product's last bits.
+        # Align: an operand's place in memory may change a product's last bits.
         self._start = ops.from_host(aligned(received))
         self._gradients = ops.empty((stack, steps * batch, outputs))
         self.inputs = ops.empty((stack, steps * batch, inputs))
@@ -68,16 +68,16 @@ class FactoredLayer:
             self._coefficients = ops.from_host(by_row[:, :, None])
 
     def multiply_ahead(self) -> None:
-        """Take `inputs` (A, τ b, H), a buffer that the caller has filled, for those of all steps to come.
+        """Multiply the inputs of all steps by W_0 at once; the caller has filled the buffer `inputs` (A, τ b, H).
 
-        Their products with W_0 are one, at the speed of a large matrix product, and wait where gradients will be.
+        One large matrix product is faster than τ small ones. The products wait in the gradients' buffer.
         """
         outputs, inputs = (array.reshape(-1, array.shape[2]) for array in (self._gradients, self.inputs))
         self._ops.xp.matmul(inputs, self._start.T, out=outputs)
         self._ahead = True
 
     def input(self, step: int) -> Any:
-        """Return a step's input (A, b, H), as it was given ahead."""
+        """Return a step's input (A, b, H) from the buffer that `multiply_ahead` used."""
         return self.inputs[:, step * self._batch : (step + 1) * self._batch]
 
     def forward(self, h: Any, out: Any) -> None:
@@ -104,7 +104,7 @@ class FactoredLayer:
         self._step += 1
 
     def trained(self) -> list[FactoredWeight]:
-        """Return the weights of each part after all steps; to be called once."""
+        """Return the weights of each part after all steps; call this only once, since it overwrites buffers."""
         factor = -self._rate if self._coefficients is None else self._coefficients[-1].swapaxes(1, 2)
         self._ops.xp.multiply(self._gradients, factor, out=self._gradients)
         norms = (self._ops.norms(factors).astype(np.float64) for factors in (self._gradients, self.inputs))
@@ -122,7 +122,7 @@ class FactoredLayer:
         self._ops.xp.matmul(flat, start, out=out.reshape(-1, out.shape[2]))
 
     def _add_steps(self, rows: Any, like: Any, take: Any, out: Any) -> None:
-        """Add Σ c (rows · like) take of the steps before."""
+        """Add Σ c (rows · like) take, over the steps before, to ``out``."""
         if not self._step:
             return
         ops = self._ops
@@ -137,7 +137,7 @@ class FactoredLayer:
 
 
 def coefficients(optimizer: OptimizerSpec, active: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return c before each step and after the last, float32 (τ + 1, A, τ), given who is active, bool (τ, A)."""
+    """Return c before each step and after the last, float32 (τ + 1, A, τ); ``active`` as in `FactoredLayer`."""
     steps, stack = active.shape
     held, velocity = np.zeros((stack, steps)), np.zeros((stack, steps))
     before = [held]

@@ -58,7 +58,7 @@ ACTIVATIONS: Mapping[str, Callable[[ArrayOps, Any, Any, Any], None]] = {"relu": 
 
 
 class LayerNorm:
-    """LayerNorm over the units that are present: no running statistics, the same in training and test.
+    """LayerNorm over the part's units: there are no running statistics, so training and test compute the same.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class LayerNorm:
     def backward(self, dy: Any, gain: Any, products: Any) -> Any:
         """Return the gradient of the layer's input; write dy · ẑ, whose sum is the gain's gradient, to ``products``.
 
-        With g = dy · gain: dz = (g − mean(g) − ẑ mean(g ẑ)) / σ, means along H. ``dy`` (A, b, H) is kept.
+        With g = dy · gain: dz = (g − mean(g) − ẑ mean(g ẑ)) / σ, means along H. ``dy`` (A, b, H) is not changed.
         """
         xp, rows = self._xp, dy.shape[1]
         normalized, dz = self._normalized[:, :rows], self._gradient[:, :rows]

@@ -17,13 +17,13 @@ from fl_sparse.model.network import NetworkSpec
 from fl_sparse.model.parameters import Model
 
 ENOUGH_ALIKE = 8
-"""Clients with the same start from which on a stack of their own costs less than copies of their weights (measured for
-rounds of parts of 768-250-250-10 on two cores: 0.9 times as fast with 4, 1.1 with 8, 1.4 with 16)."""
+"""From this many clients with the same start, factored weights cost less than copies (measured for rounds of parts of
+768-250-250-10 on two cores: 0.9 times as fast with 4, 1.1 with 8, 1.4 with 16)."""
 
 
 @dataclass(frozen=True)
 class MLPLearner:
-    """Trains MLPs on NumPy or torch, backward by hand."""
+    """Trains MLPs on NumPy or torch, with the pass backward written out."""
 
     ops: ArrayOps = field(default_factory=ArrayOps)
 
@@ -34,8 +34,8 @@ class MLPLearner:
     def stacks(self, jobs: Sequence[ClientJob]) -> list[Stack]:
         """Divide jobs into stacks.
 
-        Jobs of which `ENOUGH_ALIKE` or more begin with the very same arrays, in a stretch that would fit the memory
-        together, are a stack with factored weights.
+        If `ENOUGH_ALIKE` or more jobs of a stretch that fits the memory begin with the very same arrays, they are a
+        stack with factored weights.
         """
         stacks = [stack for alike in same_kind(jobs) for stack in self._divided(jobs, alike)]
         return sorted(stacks, key=lambda stack: stack.positions[0])
@@ -54,7 +54,7 @@ class MLPLearner:
         if not names or not any(len(same) >= ENOUGH_ALIKE for same in _by_start(jobs, positions)):
             yield from (Stack(list(piece)) for piece in in_pieces(positions, copies))
             return
-        # Results leave in the jobs' order: go a stretch at a time, so that few have to wait.
+        # Divide stretch by stretch: results leave in the jobs' order, and few then have to wait in memory.
         for stretch in in_pieces(positions, self._fitting(first, names, rows)):
             starts = _by_start(jobs, stretch)
             yield from (Stack(same, names) for same in starts if len(same) >= ENOUGH_ALIKE)
@@ -62,14 +62,14 @@ class MLPLearner:
             yield from (Stack(list(piece)) for piece in in_pieces(others, copies))
 
     def _fitting(self, job: TrainingJob, names: Sequence[str], rows: int) -> int:
-        """Return how many jobs like this one fit the memory together, if the named weights are factored."""
+        """Return how many jobs like this one fit the memory at once, if the named weights are factored."""
         values = job.part.parameters
         own = sum(array.nbytes for name, array in values.items() if name not in names)
         return part_size(own, job.task.optimizer, self.ops, factor_bytes([values[name] for name in names], rows))
 
 
 def _by_start(jobs: Sequence[ClientJob], positions: Sequence[int]) -> list[list[int]]:
-    """Divide positions by what the jobs begin with."""
+    """Return the positions of the jobs, one list for each start."""
     starts: dict[int, list[int]] = defaultdict(list)
     for position in positions:
         starts[jobs[position].start].append(position)
@@ -77,7 +77,7 @@ def _by_start(jobs: Sequence[ClientJob], positions: Sequence[int]) -> list[list[
 
 
 def _factored_names(client: ClientJob, rows: int) -> tuple[str, ...]:
-    """Return the weights that jobs like this one train by their factors, if they begin with the same."""
+    """Return the weights that jobs like this one train by their factors, if their starts are the same."""
     job = client.job
     if job.task.optimizer.name != "sgd" or job.part.prefixes or job.state.moments or not client.takes_factors:
         return ()
@@ -85,7 +85,7 @@ def _factored_names(client: ClientJob, rows: int) -> tuple[str, ...]:
 
 
 def factored_names(model: Model, rows: int) -> tuple[str, ...]:
-    """Return the weight matrices that are trained and whose factors of so many rows are smaller than they are."""
+    """Return the trained weight matrices that are larger than their factors of so many rows."""
     return tuple(
         name
         for name, spec in model.items()

@@ -3,8 +3,7 @@
 Symbols: A parts in the stack, b rows of a batch, F input features, H_l units of hidden layer l, C classes.
 
 Every array has A as its first axis, and a layer of all parts is one batched matrix product. A layer's factor c is
-folded into its input: c · W h = W (c h), so that weights, their gradients and the gradient of h need no pass of their
-own.
+folded into its input, c · W h = W (c h): weights, their gradients and the gradient of h then need no extra pass.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from fl_sparse.model.mlp import OUTPUT, SKIP, LayerNames, MLPSpec
 
 
 class GradientSink(Protocol):
-    """Where the pass backward puts a layer's gradients, layer by layer from the output."""
+    """Receives the gradients of the pass backward, layer by layer from the output."""
 
     def weight(self, name: str, dz: Any, h: Any) -> None:
         """Take a weight's gradient dzᵀ h, from dz (A, b, H_l) and its input h (A, b, H_{l-1})."""
@@ -40,15 +39,15 @@ class StackedMLP:
     spec
         The shape of one MLP.
     parameters
-        Name -> (A, ...); used where they are, so that changes show in the next pass.
+        Name -> (A, ...); not copied, so changes show in the next pass.
     scales
         One factor c a layer, output included: a float, or (A,) floats.
     batch
         The largest b.
     factored
-        Name -> weights that are not among the parameters, but are trained by their factors.
+        Name -> the layer of weights that are trained by their factors, and are not among the parameters.
     training
-        Whether passes forward keep what a pass backward needs.
+        Whether passes forward store what a pass backward needs.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class StackedMLP:
         """Return the logits of x (A, b, F), as a view of a buffer that the next pass overwrites.
 
         ``present`` holds a mask for each hidden layer, float32 (A, 1, H_l): 1 where a unit takes part in this pass, 0
-        where neither it nor its gradient does; the first ``whole_rows`` of the batch go without. None means all.
+        where the unit and its gradient are left out. It does not apply to the batch's first ``whole_rows``. None = all.
         """
         xp, rows = self.xp, x.shape[1]
         h = x
@@ -120,9 +119,9 @@ class StackedMLP:
         return logits
 
     def backward(self, dlogits: Any, sink: GradientSink) -> None:
-        """Send the gradients of the last pass forward to a sink, given that of the logits, (A, b, C).
+        """Send the gradients of the last pass forward to a sink, given the gradient of the logits, (A, b, C).
 
-        A layer's input gradient is computed before the sink sees its weights, which a sink may therefore change.
+        The sink may change a layer's weights at once: the gradient of the layer's input is computed before.
         """
         xp, dz, rows = self.xp, dlogits, dlogits.shape[1]
         for layer in range(len(self._hidden), -1, -1):
@@ -143,7 +142,7 @@ class StackedMLP:
                 dz = xp.multiply(dh, self._slope[layer - 1][:, :rows], out=dh)
                 if self._norms:
                     below = self._names[layer - 1]
-                    # The slope is used up: its buffer takes the products that the gain's gradient sums.
+                    # Reuse the slope's buffer, which is no longer needed, for the terms of the gain's gradient.
                     products = self._slope[layer - 1][:, :rows]
                     dy, dz = dz, self._norms[layer - 1].backward(dz, self.parameters[below.gain], products)
                     sink.vector(below.gain, products)

@@ -25,11 +25,11 @@ def predict(
     parameters
         One model's parameters: NumPy arrays, or tensors on the features' device.
     spec
-        Its sizes and functions.
+        The model's sizes and functions.
     features
         float32 (n, F), NumPy or torch.
     scales
-        One factor c a layer, the output's last; None means 1 everywhere, which is the global model's use.
+        One factor c a layer, the output's last; None means 1 everywhere, as for the global model.
     batch_size
         Rows of one pass: few enough for hidden layers to stay in the processor's cache.
     """

@@ -2,8 +2,8 @@
 
 Symbols: A parts in the stack, τ steps, b examples of a batch, n rows of a table of features, F features, C classes.
 
-A device trains a stack of one, the in-process grid a whole cohort: the same function, on NumPy or torch. Each layer
-of all parts is one batched matrix product, the pass backward is written out, and everything is updated in place.
+A device trains a stack of one, the in-process grid a cohort's stacks, by the same function on NumPy or torch. Each
+layer of all parts is one batched matrix product, the pass backward is written out, and all updates are in place.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def train_stack(spec: MLPSpec, stack: StackInput, ops: ArrayOps) -> StackResult:
     spec
         The MLPs' shape.
     stack
-        What they are trained on.
+        Parameters, data and optimiser.
     ops
         NumPy or torch.
 
@@ -43,7 +43,7 @@ def train_stack(spec: MLPSpec, stack: StackInput, ops: ArrayOps) -> StackResult:
     -------
     StackResult
         In NumPy arrays. The same call with the same number of threads gives the same bits. Another stacking of the same
-        parts, or other operations, differ by the rounding of the matrix products.
+        parts, or another kind of arrays, differs by the rounding of the matrix products.
     """
     if stack.ordered is not None and spec.normalization != "none":
         raise ValueError("ordered dropout goes with normalization 'none' only")
@@ -76,7 +76,7 @@ def _train_piece(
     factored: Mapping[str, list[FactoredWeight]],
     ops: ArrayOps,
 ) -> NDArray[np.float64]:
-    """Train a stack in place, and add what it makes of shared weights; return each part's loss, float64 (A,)."""
+    """Train a stack in place, append trained shared weights to ``factored``; return each part's loss, float64 (A,)."""
     arrays = {name: ops.from_host(values) for name, values in piece.parameters.items()}
     stepped = {name: arrays[name] for name in names}
     optimizer, data = piece.optimizer, StackedData.of(piece.data)

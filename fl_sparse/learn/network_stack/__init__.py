@@ -1,1 +1,1 @@
-"""Stacked networks under torch's autograd: a kind of network is its pass forward; a learner trains cohorts of it."""
+"""Stacked networks under torch's autograd: a kind of network gives its pass forward, and a learner trains it."""

@@ -21,7 +21,7 @@ class NetworkLearner:
     Parameters
     ----------
     kind
-        What gives their pass forward.
+        Gives the networks' pass forward.
     ops
         The device.
     """
@@ -30,7 +30,7 @@ class NetworkLearner:
     ops: TorchOps = field(default_factory=TorchOps)
 
     def network(self, job: TrainingJob) -> NetworkSpec:
-        """Return the network whose part a job trains, in the sizes of the part."""
+        """Return the network that a job trains, in the sizes of the job's part."""
         return self.kind.spec(job)
 
     def stacks(self, jobs: Sequence[ClientJob]) -> list[Stack]:
@@ -43,10 +43,10 @@ class NetworkLearner:
         return sorted(stacks, key=lambda stack: stack.positions[0])
 
     def train(self, network: NetworkSpec, stack: StackInput) -> StackResult:
-        """Train a stack; the same call gives the same bits, another stacking the same up to rounding."""
+        """Train a stack; the same call gives the same bits, another stacking the same values up to rounding."""
         return train_network(self.kind, network, stack, self.ops)
 
     def _fitting(self, job: TrainingJob) -> int:
-        """Return how many jobs like this one fit the memory together."""
+        """Return how many jobs like this one fit the memory at once."""
         part_bytes = sum(values.nbytes for values in job.part.parameters.values())
         return fitting(part_bytes, job.task.optimizer, self.ops)

@@ -63,17 +63,17 @@ def _linear(parameters: Mapping[str, Tensor], names: LayerNames, h: Tensor, scal
         h = h * scale[:, None, None]
     elif scale != 1:
         h = h * scale
-    # W from the left: its gradient then lies in memory as W does.
+    # Multiply by W from the left: W's gradient then has W's layout in memory.
     return torch.baddbmm(parameters[names.bias][:, :, None], parameters[names.weight], h.mT).mT
 
 
 def _layer_norm(z: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
-    """Return z (A, b, H), normalised over its units, by each part's own gain and shift, (A, H)."""
+    """Return z (A, b, H) normalised over its units, with each part's own gain and shift, (A, H)."""
     return torch.addcmul(shift[:, None], functional.layer_norm(z, z.shape[-1:]), gain[:, None])
 
 
 def _masked(h: Tensor, present: Tensor, whole_rows: int) -> Tensor:
-    """Return h (A, b, H) with zeros for the units that take no part, in all rows but the first ones."""
+    """Return h (A, b, H) with zeros for the units left out, in all rows after the first ``whole_rows``."""
     if not whole_rows:
         return h * present
     return torch.cat([h[:, :whole_rows], h[:, whole_rows:] * present], dim=1)

@@ -1,4 +1,4 @@
-"""What a kind of network gives to be trained in a stack.
+"""What a kind of network has to give so that it can be trained in a stack.
 
 Symbols: A parts in the stack, b rows of a batch, F features, H units of a shared axis, C classes.
 """
@@ -48,8 +48,8 @@ class StackedNetwork(Protocol):
         scales
             One factor c a layer, output included: a number, or (A,).
         present
-            For each shared axis a mask, float32 (A, 1, H): 1 where a unit takes part in this pass, 0 where neither it
-            nor its gradient does. None means that all units take part.
+            For each shared axis a mask, float32 (A, 1, H): 1 where a unit takes part in this pass, 0 where the unit and
+            its gradient are left out. None means that all units take part.
         whole_rows
-            The masks do not hold for this many first rows of the batch.
+            The masks do not apply to this many first rows of the batch.
         """

@@ -1,10 +1,10 @@
-"""Local training under autograd: τ steps of a stack of equal-shaped networks, and one pass backward a step for all.
+"""Local training under autograd: τ steps of a stack of equal-shaped networks, with one pass backward a step for all.
 
 Symbols: A parts in the stack, τ steps, b rows of a batch, C classes.
 
-The loss is the sum of the parts' losses, so that each part's gradient is that of its own. What comes after the logits
-(`fl_sparse.learn.cross_entropy`, `absent_classes`, `ordered_dropout`) writes their gradient out and is the stacked
-MLP's too; autograd takes it from the logits to the parameters.
+The loss is the sum of the parts' losses, so each part's gradient is that of its own loss. The gradient of the logits is
+written out, by the modules that the stacked MLP uses too (`fl_sparse.learn.cross_entropy`, `absent_classes`,
+`ordered_dropout`). Autograd takes it from the logits to the parameters.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def train_network(network: StackedNetwork, spec: NetworkSpec, stack: StackInput,
     Parameters
     ----------
     network
-        What gives the pass forward.
+        Gives the pass forward.
     spec
         One network's sizes.
     stack
-        What they are trained on; it shares no weights.
+        Parameters, data and optimiser; without shared weights.
     ops
         The device.
 
@@ -51,7 +51,7 @@ def train_network(network: StackedNetwork, spec: NetworkSpec, stack: StackInput,
     Raises
     ------
     ValueError
-        If weights are to be trained by their factors.
+        If the stack has shared weights, to be trained by their factors.
     """
     if stack.shared:
         raise ValueError("a network under autograd has no factored weights; expected all among the parameters")
@@ -68,8 +68,8 @@ def train_network(network: StackedNetwork, spec: NetworkSpec, stack: StackInput,
 def fitting(held_bytes: int, optimizer: OptimizerSpec, ops: TorchOps) -> int:
     """Return how many parts of so many bytes are trained at a time.
 
-    Autograd's gradients are there until the descent has copied them, so that they count twice unless it steps along
-    them at once. What the pass forward keeps for the pass backward is not counted.
+    Autograd holds its gradients until the descent has copied them, so gradients count twice, unless the descent steps
+    along them at once. What the pass forward stores for the pass backward is not counted.
     """
     return part_size(held_bytes, optimizer, ops, 0 if is_plain(optimizer) else held_bytes)
 
@@ -85,7 +85,7 @@ def _train_piece(
     """Train a stack in place; return each part's loss, float64 (A,)."""
     arrays = {name: ops.from_host(values) for name, values in piece.parameters.items()}
     stepped = {name: arrays[name] for name in names}
-    # A leaf shares its array's memory: a step changes the array, and the next pass forward sees it.
+    # A leaf shares its array's memory: the next pass forward sees what a step changes.
     leaves = {name: array.detach().requires_grad_() for name, array in stepped.items()}
     data, ordered = StackedData.of(piece.data), piece.ordered
     active: NDArray[np.bool_] = np.asarray(data.valid.any(axis=2))
@@ -104,7 +104,7 @@ def _train_piece(
         x, present = reader.read(step), [layer[step] for layer in masks] or None
         with torch.enable_grad():
             logits = network.forward(spec, arrays | leaves, x, scales, present, whole_rows)
-        # The objective overwrites what it is given, and the pass backward may need the logits themselves.
+        # Copy: the objective overwrites its argument, and the pass backward may need the logits.
         outputs = logits.detach().clone(memory_format=torch.contiguous_format)
         if mask is None:
             gradient = objective.gradient(outputs, step)
@@ -117,7 +117,7 @@ def _train_piece(
         ops.copy_to_host(array, piece.parameters[name])
     steps.return_moments()
     losses = ops.to_host(objective.losses()).astype(np.float64)
-    # Without an example of any class, what a part's loss would be is not a number.
+    # Leave out steps without examples: their loss is not a number.
     means: NDArray[np.float64] = np.where(active, losses, 0).sum(axis=0) / np.maximum(active.sum(axis=0), 1)
     return means
 
