@@ -23,7 +23,7 @@ from fl_sparse.model.parameters import Model
 from fl_sparse.tensor_file import read_tensors, write_tensors
 from server.checkpoint import LAST
 from strategies.round.groups import Group
-from strategies.round.memory import residual_bytes
+from strategies.round.memory import held_bytes, residual_bytes
 
 STATE = "residual-files"
 """The name of the checkpoint's state that names the files."""
@@ -136,7 +136,7 @@ def check_residual_files(config: RunConfig, groups: Sequence[Group], model: Mode
     """
     if not config.error_feedback or not config.keep_residuals:
         return
-    updates = sum(group.placement.part.nbytes(model) * len(group.positions) for group in groups)
+    updates = sum(held_bytes(group, model) * len(group.positions) for group in groups)
     # Replaced residuals of the last checkpoints are on the disk as well.
     needed = residual_bytes(config, updates, groups, population) + LAST * updates
     if needed > MOST_BYTES:

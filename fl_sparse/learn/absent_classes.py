@@ -48,7 +48,7 @@ class AbsentClasses:
     present: NDArray[np.bool_] = field(repr=False)
     rule: str
 
-    def part(self, some: slice) -> AbsentClasses:
+    def piece(self, some: slice) -> AbsentClasses:
         """Return the classes of some of the stack's parts."""
         return AbsentClasses(self.present[some], self.rule)
 

@@ -37,7 +37,7 @@ class OrderedDropout:
     widths: NDArray[np.int64] = field(repr=False)
     self_distillation: bool = False
 
-    def part(self, some: slice) -> OrderedDropout:
+    def piece(self, some: slice) -> OrderedDropout:
         """Return the widths of some of the stack's parts."""
         return OrderedDropout(self.widths[some], self.self_distillation)
 

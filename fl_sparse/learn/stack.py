@@ -83,15 +83,15 @@ class StackInput:
         """A."""
         return len(self.data.rows)
 
-    def part(self, some: slice, values: Mapping[str, NDArray[np.float32]]) -> StackInput:
+    def piece(self, some: slice, values: Mapping[str, NDArray[np.float32]]) -> StackInput:
         """Return some of the stack's parts; ``values``, given for all parts, replace the parameters."""
         return replace(
             self,
             parameters={name: array[some] for name, array in values.items()},
             scales=[scale if np.ndim(scale) == 0 else scale[some] for scale in self.scales],
-            data=self.data.part(some),
-            ordered=None if self.ordered is None else self.ordered.part(some),
-            absent=None if self.absent is None else self.absent.part(some),
+            data=self.data.piece(some),
+            ordered=None if self.ordered is None else self.ordered.piece(some),
+            absent=None if self.absent is None else self.absent.piece(some),
         )
 
     def moments(self, trained: Mapping[str, NDArray[np.float32]], ops: ArrayOps) -> dict[str, dict[str, Any]]:
@@ -148,7 +148,7 @@ def train_in_pieces(
             stack.steps_taken[some],
             {moment: {name: array[some] for name, array in held.items()} for moment, held in moments.items()},
         )
-        loss[some] = train(stack.part(some, values), state)
+        loss[some] = train(stack.piece(some, values), state)
     after = OptimizerState(stack.steps_taken + stack.data.steps, moments) if stack.keep_state else None
     return StackResult(values, loss, after)
 

@@ -38,7 +38,7 @@ class Batches:
     rows: NDArray[np.int64] = field(repr=False)
     standardizer: Standardizer | None = field(default=None, repr=False)
 
-    def part(self, some: slice) -> Batches:
+    def piece(self, some: slice) -> Batches:
         """Return the batches of some of the stack's parts."""
         features = self.features[some] if self.features.ndim == 3 else self.features
         labels = self.labels[some] if self.labels.ndim == 2 else self.labels

@@ -15,7 +15,7 @@ from fl_sparse.config import RunConfig, default_of, to_mapping
 from fl_sparse.config.values import shown
 from fl_sparse.errors import InputError
 from fl_sparse.learn.task import Parameters
-from fl_sparse.model.parameters import axis_name
+from fl_sparse.model.parameters import Model, axis_name
 from fl_sparse.part import Part
 from fl_sparse.wire import ClientDescription
 
@@ -88,8 +88,10 @@ class Observed:
     ----------
     round
         The round.
+    model
+        What the whole model's parameters are.
     before, after
-        The whole model.
+        Their values.
     groups
         Who trained what.
     answered
@@ -97,6 +99,7 @@ class Observed:
     """
 
     round: int
+    model: Model = field(repr=False)
     before: Parameters = field(repr=False)
     after: Parameters = field(repr=False)
     groups: Sequence[Group] = field(repr=False)

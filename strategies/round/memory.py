@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from fl_sparse.config import RunConfig
 from fl_sparse.learn.descent import moment_names
 from fl_sparse.memory import check_memory
+from fl_sparse.model.cost import num_weights
 from fl_sparse.model.parameters import Model
 from fl_sparse.part import WHOLE
+from fl_sparse.part.part import BYTES_A_VALUE
 from fl_sparse.part.scatter import PENDING_BYTES
 from fl_sparse.wire import ClientDescription
 from strategies.methods.alone import Alone
@@ -81,7 +83,7 @@ def check_round_memory(
 def round_bytes(config: RunConfig, groups: Sequence[Group], model: Model, *, population: int, streamed: bool) -> int:
     """Return a bound on the bytes that a round takes, given its groups and the number of all clients."""
     whole, copies = WHOLE.nbytes(model), 1 + len(kept_moments(config))
-    sizes = [group.placement.part.nbytes(model) for group in groups]
+    sizes = [held_bytes(group, model) for group in groups]
     updates = sum(size * len(group.positions) for size, group in zip(sizes, groups, strict=True))
     server = (STORED_COPIES + SUM_COPIES) * copies * whole
     server += STORED_COPIES * len(ServerOptimizer.from_config(config).moments) * whole
@@ -90,6 +92,11 @@ def round_bytes(config: RunConfig, groups: Sequence[Group], model: Model, *, pop
     stacks = max(one, min(copies * updates, 2 * copies * PENDING_BYTES))
     waiting = residual_bytes(config, updates, groups, population) if streamed else copies * updates
     return server + copies * sum(sizes) + stacks + waiting
+
+
+def held_bytes(group: Group, model: Model) -> int:
+    """Return the bytes of a client's values, those that a mask has dead included: they travel as zeros."""
+    return BYTES_A_VALUE * num_weights(group.placement.part.model(model))
 
 
 def residual_bytes(config: RunConfig, updates: int, groups: Sequence[Group], population: int) -> int:

@@ -173,7 +173,7 @@ class SubmodelStrategy(Strategy):
         before = self._parameters
         after = self._reassemble()
         answered = tuple(position for position, node in enumerate(self._placed) if node in accepted)
-        self.rule = self.rule.observe(Observed(server_round, before, after, self._groups, answered))
+        self.rule = self.rule.observe(Observed(server_round, self._model, before, after, self._groups, answered))
         return array_record(after), MetricRecord({"train-loss": loss, "num-examples": total})
 
     def configure_evaluate(

@@ -15,14 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_sparse.array_ops import ArrayOps
-from fl_sparse.learn.absent_classes import LogitMask
-from fl_sparse.learn.cross_entropy import CrossEntropy
 from fl_sparse.learn.descent import OptimizerState, Steps
 from fl_sparse.learn.mlp_stack.factored_layer import FactoredLayer
 from fl_sparse.learn.mlp_stack.network import StackedMLP
-from fl_sparse.learn.ordered_dropout import SelfDistillation
+from fl_sparse.learn.passes import Passes
 from fl_sparse.learn.stack import StackInput, StackResult, part_bytes, part_size, train_in_pieces
-from fl_sparse.learn.stacked_data import BatchReader, StackedData
 from fl_sparse.model.mlp import MLPSpec
 from fl_sparse.part.factored import FactoredWeight
 
@@ -79,41 +76,27 @@ def _train_piece(
     """Train a stack in place, append trained shared weights to ``factored``; return each part's loss, float64 (A,)."""
     arrays = {name: ops.from_host(values) for name, values in piece.parameters.items()}
     stepped = {name: arrays[name] for name in names}
-    optimizer, data = piece.optimizer, StackedData.of(piece.data)
-    ordered = piece.ordered
-    active: NDArray[np.bool_] = np.asarray(data.valid.any(axis=2))
-    steps = Steps(ops, optimizer, stepped, state, active)
-    masks = [] if ordered is None else ordered.masks(ops, spec.hidden_widths)
-    whole_rows = 0
-    objective_kind: type[CrossEntropy | SelfDistillation] = CrossEntropy
-    if ordered is not None and ordered.self_distillation:
-        whole_rows, objective_kind, data = data.valid.shape[2], SelfDistillation, data.twice()
-    width = data.valid.shape[2]
-    layers = {name: FactoredLayer(ops, start, width, optimizer, active) for name, start in piece.shared.items()}
-    network = StackedMLP(ops, spec, arrays, piece.scales, width, layers)
-    objective = objective_kind(ops, data.labels, data.valid, spec.num_classes)
-    mask = None if piece.absent is None else LogitMask(ops, piece.absent)
-    reader = BatchReader(ops, data)
-    read = reader.read
+    passes = Passes(ops, piece, spec.hidden_widths, spec.num_classes)
+    steps = Steps(ops, piece.optimizer, stepped, state, passes.active)
+    layers = {
+        name: FactoredLayer(ops, start, passes.width, piece.optimizer, passes.active)
+        for name, start in piece.shared.items()
+    }
+    network = StackedMLP(ops, spec, arrays, piece.scales, passes.width, layers)
+    read = passes.reader.read
     first = layers.get(spec.layers[0].weight)
     if first is not None and not network.scales_input:
-        reader.read_all(first.inputs)
+        passes.reader.read_all(first.inputs)
         first.multiply_ahead()
         read = first.input
-    for step in range(len(active)):
+    for step in range(len(passes.active)):
         steps.begin(step)
-        logits = network.forward(read(step), [layer[step] for layer in masks] or None, whole_rows)
-        if mask is None:
-            gradient = objective.gradient(logits, step)
-        else:
-            gradient = mask.still(objective.gradient(mask.cover(logits), step))
-        network.backward(gradient, steps.descent)
+        logits = network.forward(read(step), passes.present(step), passes.whole_rows)
+        network.backward(passes.gradient(logits, step), steps.descent)
         steps.finish(step)
     for name, array in stepped.items():
         ops.copy_to_host(array, piece.parameters[name])
     steps.return_moments()
     for name, layer in layers.items():
         factored[name].extend(layer.trained())
-    losses = ops.to_host(objective.losses()).astype(np.float64)
-    means: NDArray[np.float64] = np.where(active, losses, 0).sum(axis=0) / np.maximum(active.sum(axis=0), 1)
-    return means
+    return passes.losses()

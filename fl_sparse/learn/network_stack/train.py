@@ -17,14 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from fl_sparse.array_ops import TorchOps
-from fl_sparse.learn.absent_classes import LogitMask
-from fl_sparse.learn.cross_entropy import CrossEntropy
 from fl_sparse.learn.descent import OptimizerState, Steps, is_plain
 from fl_sparse.learn.network_stack.network import StackedNetwork
 from fl_sparse.learn.optimizers import OptimizerSpec
-from fl_sparse.learn.ordered_dropout import SelfDistillation
+from fl_sparse.learn.passes import Passes
 from fl_sparse.learn.stack import StackInput, StackResult, part_bytes, part_size, train_in_pieces
-from fl_sparse.learn.stacked_data import BatchReader, StackedData
 from fl_sparse.model.network import NetworkSpec
 
 
@@ -87,39 +84,23 @@ def _train_piece(
     stepped = {name: arrays[name] for name in names}
     # A leaf shares its array's memory: the next pass forward sees what a step changes.
     leaves = {name: array.detach().requires_grad_() for name, array in stepped.items()}
-    data, ordered = StackedData.of(piece.data), piece.ordered
-    active: NDArray[np.bool_] = np.asarray(data.valid.any(axis=2))
-    steps = Steps(ops, piece.optimizer, stepped, state, active)
-    masks = [] if ordered is None else ordered.masks(ops, spec.shared_axes.values())
-    whole_rows = 0
-    objective_kind: type[CrossEntropy | SelfDistillation] = CrossEntropy
-    if ordered is not None and ordered.self_distillation:
-        whole_rows, objective_kind, data = data.valid.shape[2], SelfDistillation, data.twice()
-    objective = objective_kind(ops, data.labels, data.valid, spec.num_classes)
-    mask = None if piece.absent is None else LogitMask(ops, piece.absent)
+    passes = Passes(ops, piece, spec.shared_axes.values(), spec.num_classes)
+    steps = Steps(ops, piece.optimizer, stepped, state, passes.active)
     scales = [_factor(scale, ops) for scale in piece.scales]
-    reader = BatchReader(ops, data)
-    for step in range(len(active)):
+    for step in range(len(passes.active)):
         steps.begin(step)
-        x, present = reader.read(step), [layer[step] for layer in masks] or None
+        x, present = passes.reader.read(step), passes.present(step)
         with torch.enable_grad():
-            logits = network.forward(spec, arrays | leaves, x, scales, present, whole_rows)
-        # Copy: the objective overwrites its argument, and the pass backward may need the logits.
-        outputs = logits.detach().clone(memory_format=torch.contiguous_format)
-        if mask is None:
-            gradient = objective.gradient(outputs, step)
-        else:
-            gradient = mask.still(objective.gradient(mask.cover(outputs), step))
+            logits = network.forward(spec, arrays | leaves, x, scales, present, passes.whole_rows)
+        # The loss overwrites what it is given, and the pass backward may need the logits themselves.
+        gradient = passes.gradient(logits.detach().clone(memory_format=torch.contiguous_format), step)
         for name, values in zip(leaves, torch.autograd.grad(logits, list(leaves.values()), gradient), strict=True):
             steps.descent.gradient(name, values)
         steps.finish(step)
     for name, array in stepped.items():
         ops.copy_to_host(array, piece.parameters[name])
     steps.return_moments()
-    losses = ops.to_host(objective.losses()).astype(np.float64)
-    # Leave out steps without examples: their loss is not a number.
-    means: NDArray[np.float64] = np.where(active, losses, 0).sum(axis=0) / np.maximum(active.sum(axis=0), 1)
-    return means
+    return passes.losses()
 
 
 def _factor(scale: Any, ops: TorchOps) -> Any:

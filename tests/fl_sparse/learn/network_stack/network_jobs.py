@@ -57,9 +57,9 @@ class Job:
             stack,
             parameters={name: values[some] for name, values in stack.parameters.items()},
             scales=[scale[some] for scale in stack.scales],
-            data=stack.data.part(some),
-            ordered=stack.ordered and stack.ordered.part(some),
-            absent=stack.absent and stack.absent.part(some),
+            data=stack.data.piece(some),
+            ordered=stack.ordered and stack.ordered.piece(some),
+            absent=stack.absent and stack.absent.piece(some),
             state=state,
         )
         return Job(self.spec, own)
