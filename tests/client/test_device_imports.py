@@ -19,21 +19,19 @@ import numpy as np
 from flwr.app import Context, Message, RecordDict
 from client.app import app
 from fl_sparse.config import RunConfig, from_mapping, to_mapping
-from fl_sparse.wire.exchange import TrainOrder
-from fl_sparse.model.mlp import MLPSpec, init_parameters
 from fl_sparse.learn.optimizers import OptimizerSpec
-from fl_sparse.wire import content_of_order
+from fl_sparse.learn.task import HeldPart, Task, TrainingJob
+from fl_sparse.model.mlp import MLPSpec, init_parameters
+from fl_sparse.wire import Standardizing, TrainOrder, content_of_order
 from server.flower_private import identify_process, number_message
 
 encoder, shard = sys.argv[1:]
 config = to_mapping(from_mapping({"encoder": encoder}, source="test"))
 identify_process(1, 1)
 context = Context(1, 7, {"partition-id": 0, "shard": shard}, RecordDict(), config)
-order = TrainOrder(
-    round=1, subnet=0, parameters=init_parameters(MLPSpec(32, (8, 8), 10), 0), scales=(1.0, 1.0, 1.0),
-    activation="relu", normalization="none", optimizer=OptimizerSpec("adam", 0.001), first_step=0, local_steps=2,
-    batch_size=8, seed=0, standardizer=None, expects_standardizer=False,
-)
+task = Task("relu", "none", OptimizerSpec("adam", 0.001), local_steps=2, batch_size=8, seed=0)
+part = HeldPart(init_parameters(MLPSpec(32, (8, 8), 10), 0), scales=(1.0, 1.0, 1.0))
+order = TrainOrder(1, 0, TrainingJob(task, 0, part), Standardizing(expected=False, sent=None))
 message = Message(content_of_order(order), 7, "train")
 number_message(message)
 reply = app(message, context)

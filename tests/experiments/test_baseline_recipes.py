@@ -7,8 +7,7 @@ from experiments.recipes import find_recipe
 from fl_sparse.config import RunConfig, from_mapping
 from fl_sparse.features.statistics import FeatureStatistics
 from fl_sparse.model.mlp import MLPSpec, init_parameters
-from fl_sparse.wire import read_order, wire_bytes
-from fl_sparse.wire.exchange import ClientDescription
+from fl_sparse.wire import ClientDescription, read_order, wire_bytes
 from server.flower_private import identify_process
 from strategies.registry import assignment_rule
 from strategies.round.strategy import SubmodelStrategy
@@ -30,11 +29,13 @@ def orders(config: RunConfig):
         FIRST_NODE + k: ClientDescription(k, 100, FEATURES, classes, 1.0, nothing, "")
         for k in range(config.num_clients)
     }
-    made = SubmodelStrategy(config, assignment_rule(config), clients, None)
-    weights = init_parameters(MLPSpec(FEATURES, config.widths, CLASSES), config.seed)
+    network = MLPSpec(FEATURES, config.widths, CLASSES)
+    made = SubmodelStrategy(config, assignment_rule(config), network, clients, None)
+    weights = init_parameters(network, config.seed)
     messages = ask(made, weights, order=list(clients))
     shapes = [
-        {name: values.shape for name, values in read_order(message.content).parameters.items()} for message in messages
+        {name: values.shape for name, values in read_order(message.content).job.part.parameters.items()}
+        for message in messages
     ]
     return shapes, [wire_bytes(message.content) for message in messages], made.report.flops_per_client
 

@@ -14,8 +14,8 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from safetensors.numpy import load_file
 
 from client.app import client_app, train
+from fl_sparse.array_ops import ArrayOps, TorchOps
 from fl_sparse.config import RunConfig
-from fl_sparse.learn import ArrayOps, TorchOps
 from server.launch import Launch
 from server.progress import PlainWatcher
 from server.simulation import simulate
@@ -71,7 +71,7 @@ def test_the_cohort_and_the_client_app_agree(more: dict, tiny_encoder: str, tmp_
     assert all(record["train_loss"] is not None and not record["reasons"] for record in records(tmp_path / "cohort"))
 
 
-def test_both_namespaces_and_stacks_of_many_agree(tiny_encoder: str, tmp_path: Path) -> None:
+def test_both_backends_and_stacks_of_many_agree(tiny_encoder: str, tmp_path: Path) -> None:
     config = RunConfig(encoder=tiny_encoder, strategy="fedavg", absent_classes="masked", **SMALL)
     one, other = run(config, tmp_path / "numpy"), run(config, tmp_path / "torch", ops=TorchOps())
     for key, values in one.items():

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fl_sparse.learn.evaluation import Score, evaluate_table, mean_score
-from fl_sparse.model.mlp import MLPSpec, init_parameters, predict
-from fl_sparse.wire.exchange import EvaluationReply
+from fl_sparse.learn.mlp_stack.predict import predict
+from fl_sparse.model.mlp import MLPSpec, init_parameters
+from fl_sparse.wire import EvaluationReply
 from server.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from server.client_accuracy import (
     BY_LABELS,

@@ -11,7 +11,7 @@ from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
 from fl_sparse.features.statistics import FeatureStatistics
 from fl_sparse.federation import local_statistics
-from fl_sparse.wire.exchange import ClientDescription
+from fl_sparse.wire import ClientDescription
 from server.client_table import ClientTable, client_table, read_clients, write_clients
 from server.cohort import Cohort
 from tests.server.made_up_table import held_out, training

@@ -6,9 +6,9 @@ import pytest
 from flwr.app import ConfigRecord
 
 from client.app import app
+from fl_sparse.array_ops import ArrayOps, TorchOps
 from fl_sparse.config import RunConfig, to_mapping
 from fl_sparse.federation import remember_training_table
-from fl_sparse.learn import ArrayOps, TorchOps
 from fl_sparse.model.mlp import MLPSpec, init_parameters
 from fl_sparse.wire import array_record, parameters_of
 from server.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -44,14 +44,14 @@ def test_going_on_from_a_checkpoint(strategy: str, ops: type[ArrayOps], tmp_path
         cohort = Cohort(config, table, ops())
         grid = InProcessGrid(app, to_mapping(config), CLIENTS, cohort, cohort.population)
         answers = ask_nodes(grid, list(grid.get_node_ids()), timeout=None)
-        made = flower_strategy(config, rule, answers.clients, None)
         spec = MLPSpec(WIDTH, config.widths, len(CLASSES), config.activation, config.normalization)
+        made = flower_strategy(config, rule, spec, answers.clients, None)
         parameters = made.initial(init_parameters(spec, 0))
         for number in range(ROUNDS):
             if number == cut:
                 saved = save_checkpoint(tmp_path, Checkpoint(number, parameters, None, CLASSES))
                 parameters = load_checkpoint(saved).parameters
-                made = flower_strategy(config, rule, answers.clients, None)
+                made = flower_strategy(config, rule, spec, answers.clients, None)
             messages = list(made.configure_train(number + 1, array_record(parameters), ConfigRecord(), grid))
             arrays, _ = made.aggregate_train(number + 1, grid.send_and_receive(messages))
             assert arrays is not None

@@ -13,16 +13,15 @@ from client.app import app, train
 from fl_sparse.array_ops import ArrayOps, TorchOps
 from fl_sparse.config import RunConfig, to_mapping
 from fl_sparse.features.statistics import Standardizer
-from fl_sparse.learn.local_training import train_in_turn
+from fl_sparse.learn.learner import train_in_turn
 from fl_sparse.model.mlp import MLPSpec, init_parameters
-from fl_sparse.wire import LazyArray, array_record, parameters_of, read_order
-from fl_sparse.wire.messages import content_of_refusal
+from fl_sparse.wire import LazyArray, array_record, content_of_refusal, parameters_of, read_order
 from server import cohort as cohort_module
 from server import in_process_grid
 from server.cohort import Cohort
 from server.in_process_grid import InProcessGrid
-from server.launch import Launch
-from server.simulation import simulate_table
+from server.run_folder import create_run_folder
+from server.simulation import ClientSide, simulate_table
 from strategies.registry import assignment_rule
 from strategies.round.strategy import SubmodelStrategy
 from tests.kernels import kernels_of
@@ -58,8 +57,9 @@ class Federation:
         everyone = self.grid.population()
         assert everyone is not None
         standardizer = Standardizer.of(everyone.statistics())
-        self.strategy = SubmodelStrategy(self.config, assignment_rule(self.config), everyone, standardizer)
-        self.arrays = array_record(init_parameters(MLPSpec(WIDTH, self.config.widths, len(CLASSES)), 0))
+        network = MLPSpec(WIDTH, self.config.widths, len(CLASSES))
+        self.strategy = SubmodelStrategy(self.config, assignment_rule(self.config), network, everyone, standardizer)
+        self.arrays = array_record(init_parameters(network, 0))
         self.number = 0
 
     def round(self) -> None:
@@ -129,11 +129,11 @@ def test_weights_reach_training_and_come_back_without_a_copy(monkeypatch) -> Non
     federation = Federation(population=8, clients_per_round=0, strategy="fedavg", num_subnets=4)
     sent, returned = [], []
 
-    def watched(orders, data, ops):
-        sent.extend(order.parameters["hidden.0.weight"] for order in orders)
-        for reply in train_in_turn(orders, data, ops):
-            returned.append(reply.parameters["hidden.0.weight"])
-            yield reply
+    def watched(learner, jobs, table):
+        sent.extend(job.job.part.parameters["hidden.0.weight"] for job in jobs)
+        for trained in train_in_turn(learner, jobs, table):
+            returned.append(trained.parameters["hidden.0.weight"])
+            yield trained
 
     monkeypatch.setattr(cohort_module, "train_in_turn", watched)
     whole = parameters_of(federation.arrays)["hidden.0.weight"]
@@ -197,11 +197,8 @@ def test_a_population_runs_from_the_first_question_to_the_last_picture(tmp_path:
         config,
         made,
         lambda count: held_out(made),
-        Launch(out=str(tmp_path), name="run"),
-        tmp_path / "run",
-        app,
-        train,
-        ArrayOps(),
+        lambda: create_run_folder(tmp_path / "run", config),
+        ClientSide(app, train, ArrayOps()),
         Watcher(),
     )
     assert summary["asked"] == 3000 + 3 * 25
@@ -232,7 +229,8 @@ def test_what_a_node_does_to_its_message_reaches_no_other() -> None:
     assert len({id(message.content) for message in messages}) == 1
     content, seen = messages[0].content, []
     order = read_order(content)
-    told = 1, list(order.scales), order.parameters["output.bias"].tolist(), sorted(order.parameters)
+    part = order.job.part
+    told = 1, list(part.scales), part.parameters["output.bias"].tolist(), sorted(part.parameters)
 
     def careless(message, context):
         config, bias = message.content["config"], message.content["arrays"]["output.bias"]

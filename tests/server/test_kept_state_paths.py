@@ -16,6 +16,7 @@ from server.checkpoint import Checkpoint, latest_checkpoint
 from server.launch import Launch
 from server.run_folder import RunFolder
 from server.simulation import simulate
+from strategies.state.optimizer_state import ClientOptimizerState, kept_moments
 
 
 def passing(message, context, call_next):
@@ -46,10 +47,13 @@ def test_client_app_and_cohort_agree(optimizer: dict[str, object], tiny_encoder:
     )
     alone = last(config, tmp_path / "alone", client_app([passing]), TorchOps())
     together = last(config, tmp_path / "together", app, TorchOps())
-    assert alone.kept.steps == together.kept.steps == 12
-    assert alone.kept.moments.keys() == together.kept.moments.keys()
+    one, other = (ClientOptimizerState.load(found.states["optimizer"]) for found in (alone, together))
+    assert one.steps == other.steps == 12
+    assert one.moments.keys() == other.moments.keys() == set(kept_moments(config))
     pairs = [(alone.parameters, together.parameters)]
-    pairs += [(held, together.kept.moments[moment]) for moment, held in alone.kept.moments.items()]
-    for one, other in pairs:
-        for name, values in one.items():
-            np.testing.assert_allclose(values, other[name], rtol=0, atol=1e-4 * np.nanmax(np.abs(values)), err_msg=name)
+    pairs += [(held, other.moments[moment]) for moment, held in one.moments.items()]
+    for held, others in pairs:
+        for name, values in held.items():
+            np.testing.assert_allclose(
+                values, others[name], rtol=0, atol=1e-4 * np.nanmax(np.abs(values)), err_msg=name
+            )

@@ -17,15 +17,14 @@ from fl_sparse.data.client_rows import ClientRows
 from fl_sparse.errors import InputError
 from fl_sparse.features.statistics import FeatureStatistics, merge
 from fl_sparse.federation import TrainingTable, federation_statistics, local_statistics, remember_training_table
-from fl_sparse.wire import content_of_description, wire_bytes
-from fl_sparse.wire.exchange import ClientDescription
+from fl_sparse.wire import ClientDescription, content_of_description, wire_bytes
 from server.cohort import Cohort
 from server.in_process_grid import FIRST_NODE_ID, InProcessGrid
 from server.launch import Launch
 from server.population import Population
 from server.progress import PlainWatcher
 from server.question import ask_nodes, federation_standardizer
-from server.simulation import simulate_table
+from server.simulation import ClientSide, simulate_table
 from tests.server.made_up_table import CLASSES, held_out, table, training
 
 
@@ -159,11 +158,8 @@ def test_no_mod_is_skipped_and_results_agree(wrapped: bool, tmp_path: Path, caps
         config,
         made,
         lambda count: held_out(made),
-        launch,
-        tmp_path / "run",
-        nodes,
-        train,
-        ArrayOps(),
+        lambda: launch.open(config, tmp_path / "run"),
+        ClientSide(nodes, train, ArrayOps()),
         PlainWatcher(sys.stdout),
     )
     assert seen == (["query"] * 4 + ["train"] * 8 if wrapped else [])

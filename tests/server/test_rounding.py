@@ -17,7 +17,7 @@ from flwr.clientapp.typing import ClientAppCallable, Mod
 
 from client.app import client_app, train
 from experiments.run import resolve
-from fl_sparse.learn import ArrayOps, TorchOps
+from fl_sparse.array_ops import ArrayOps, TorchOps
 from fl_sparse.learn.mlp_stack.layers import ACTIVATIONS
 from server.launch import Launch
 from server.progress import PlainWatcher

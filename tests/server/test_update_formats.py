@@ -16,8 +16,8 @@ from safetensors.numpy import load_file
 
 from client.app import client_app, train
 from experiments.__main__ import main
+from fl_sparse.array_ops import ArrayOps
 from fl_sparse.config import RunConfig
-from fl_sparse.learn import ArrayOps
 from server.launch import Launch
 from server.progress import PlainWatcher
 from server.simulation import simulate
@@ -118,18 +118,30 @@ def test_int8_brings_a_quarter_of_the_bytes_up_and_as_many_down(tiny_encoder: st
             np.testing.assert_allclose(model[key], values, rtol=0, atol=0.001 / 254 + 1e-7)
 
 
-def test_going_on_from_a_checkpoint_starts_residuals_from_zero_and_repeats(tiny_encoder: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [True, False])
+def test_going_on_from_a_checkpoint_repeats_with_residuals_kept_or_from_zero(
+    kept: bool, tiny_encoder: str, tmp_path: Path, capsys
+) -> None:
     keys = {"encoder": tiny_encoder, "strategy": "fedavg", "hidden-widths": "12,10", "num-server-rounds": 4}
     keys |= {"local-steps": 2, "num-clients": 2, "update-format": "int8", "error-feedback": "true"}
+    keys |= {"keep-residuals": str(kept).lower()}
     overrides = [part for key, value in keys.items() for part in ("-c", f"{key}={value}")]
     models = []
     for name in ("one", "other"):
         assert main(["run", *overrides, "--out", str(tmp_path), "--name", name]) == 0
         folder = tmp_path / name
+        whole = load_file(folder / "model.safetensors")
         for later in (3, 4):
             (folder / "checkpoints" / f"round-{later:06d}.safetensors").unlink()
         (folder / "summary.json").unlink()
+        capsys.readouterr()
         assert main(["run", "--resume", str(folder)]) == 0
+        said = capsys.readouterr()
+        assert said.err == ""
+        assert "residual" not in said.out
+        assert (folder / "checkpoints" / "residuals").exists() == kept
         models.append(load_file(folder / "model.safetensors"))
     for key, values in models[0].items():
         np.testing.assert_array_equal(models[1][key], values)
+    # Beginning with none is another job than the one that was not cut off.
+    assert any((whole[key] != values).any() for key, values in models[0].items()) != kept
