@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,17 @@ from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
 from fl_sparse.model.parameters import Model
 from fl_sparse.tensor_file import read_tensors, write_tensors
+from fl_sparse.wire import ClientDescription
 from server.checkpoint import LAST
-from strategies.round.groups import Group
-from strategies.round.memory import held_bytes, residual_bytes
+from strategies.round.groups import AssignmentRule
+from strategies.round.memory import held_bytes
 
 STATE = "residual-files"
 """The name of the checkpoint's state that names the files."""
 FILES = "client-*.safetensors"
 MOST_BYTES = 2 * 2**30
 DIGEST_BYTES = 16
+WRITERS = 8
 
 
 class ResidualFiles:
@@ -48,19 +51,26 @@ class ResidualFiles:
 
     def save(self, residuals: Mapping[int, Residual]) -> dict[str, dict[str, NDArray[Any]]]:
         """Write changed residuals; return the checkpoint's state that names all files, empty without residuals."""
-        for client, residual in residuals.items():
-            if client not in self._known or self._known[client][0] != residual.round:
-                self._known[client] = residual.round, self._write(client, residual)
+        changed = {
+            client: residual
+            for client, residual in residuals.items()
+            if client not in self._known or self._known[client][0] != residual.round
+        }
+        # A file waits for the disk, which serves many at a time.
+        with ThreadPoolExecutor(WRITERS) as writers:
+            digests = list(writers.map(self._write, changed, changed.values()))
+        for (client, residual), digest in zip(changed.items(), digests, strict=True):
+            self._known[client] = residual.round, digest
         self._known = {client: known for client, known in self._known.items() if client in residuals}
         clients = sorted(self._known)
         self._named.append({self._path(client, self._known[client][1]).name for client in clients})
         if not clients:
             return {}
-        digests = b"".join(self._known[client][1] for client in clients)
+        named = b"".join(self._known[client][1] for client in clients)
         state: dict[str, NDArray[Any]] = {
             "clients": np.array(clients, dtype=np.int64),
             "rounds": np.array([self._known[client][0] for client in clients], dtype=np.int64),
-            "digests": np.frombuffer(digests, dtype=np.uint8).reshape(len(clients), DIGEST_BYTES),
+            "digests": np.frombuffer(named, dtype=np.uint8).reshape(len(clients), DIGEST_BYTES),
         }
         return {STATE: state}
 
@@ -115,19 +125,21 @@ def digest_of(residual: Residual) -> bytes:
     return written.digest()
 
 
-def check_residual_files(config: RunConfig, groups: Sequence[Group], model: Model, population: int) -> None:
-    """Refuse residual files that would take too much of the disk.
+def check_residual_files(
+    config: RunConfig, rule: AssignmentRule, clients: Iterable[ClientDescription], model: Model
+) -> None:
+    """Refuse to keep residuals that would take too much of the disk.
 
     Parameters
     ----------
     config
         The run's configuration.
-    groups
-        The groups of round 1.
+    rule
+        Who trains which units.
+    clients
+        All clients, in any order.
     model
         The whole model.
-    population
-        The number of all clients.
 
     Raises
     ------
@@ -136,12 +148,21 @@ def check_residual_files(config: RunConfig, groups: Sequence[Group], model: Mode
     """
     if not config.error_feedback or not config.keep_residuals:
         return
-    updates = sum(held_bytes(group, model) * len(group.positions) for group in groups)
-    # Replaced residuals of the last checkpoints are on the disk as well.
-    needed = residual_bytes(config, updates, groups, population) + LAST * updates
+    needed = bytes_foreseen(config, rule, clients, model)
     if needed > MOST_BYTES:
         raise InputError(
             f"the residuals of error feedback would take {needed / 1e9:.3g} GB in checkpoints, more than "
             f"{MOST_BYTES / 1e9:.3g}; expected fewer clients, smaller hidden-widths, or keep-residuals = false, with "
             "which a run that goes on begins with none"
         )
+
+
+def bytes_foreseen(config: RunConfig, rule: AssignmentRule, clients: Iterable[ClientDescription], model: Model) -> int:
+    """Return a bound on the bytes of all files, those included that the last checkpoints still name."""
+    everyone = sorted(clients, key=lambda client: client.partition_id)
+    sizes = sorted(
+        (held_bytes(group, model) for group in rule.place(1, everyone) for _ in group.positions), reverse=True
+    )
+    cohort = config.clients_per_round or len(everyone)
+    ever = sizes[: min(len(everyone), config.num_server_rounds * cohort)]
+    return sum(ever) + LAST * sum(sizes[:cohort])

@@ -23,7 +23,7 @@ from fl_sparse.model.mlp import MLPSpec, init_parameters
 from fl_sparse.model.network import NetworkSpec
 from fl_sparse.wire import ClientDescription
 from server.accounting import cost_entries
-from server.checkpoint import Checkpoint, save_checkpoint
+from server.checkpoint import Checkpoint, save_checkpoint, stored_checkpoints
 from server.client_accuracy import ClientAccuracy, by_client, summary_entries
 from server.client_table import ClientTable, client_table, write_clients
 from server.evaluation import Examination, examination, score_entries
@@ -42,7 +42,6 @@ from strategies.clock.virtual_clock import VirtualClock
 from strategies.registry import assignment_rule, effective, flower_strategy
 from strategies.round.groups import AssignmentRule
 from strategies.round.memory import check_round_memory
-from strategies.round.sampling import sample
 from strategies.state.broadcast import check_broadcast_feedback
 from strategies.state.residuals import check_error_feedback
 
@@ -194,8 +193,7 @@ def check_run(
     check_error_feedback(config, rule, clients.values())
     check_broadcast_feedback(config, rule, clients.values())
     if isinstance(grid, InProcessGrid):
-        asked = sample(config, 1, sorted(clients.values(), key=lambda client: client.partition_id))
-        check_residual_files(config, rule.place(1, asked), network.model, len(clients))
+        check_residual_files(config, rule, clients.values(), network.model)
 
 
 def _residual_files(grid: Grid, config: RunConfig, folder: RunFolder, state: Checkpoint) -> ResidualFiles | None:
@@ -204,7 +202,12 @@ def _residual_files(grid: Grid, config: RunConfig, folder: RunFolder, state: Che
         return None
     files = ResidualFiles(folder.checkpoints / "residuals")
     if STATE in state.states:
-        grid.hand_out(files.load(state.states[STATE]))
+        try:
+            grid.hand_out(files.load(state.states[STATE]))
+        except InputError as error:
+            newest = stored_checkpoints(folder.checkpoints)[-1]
+            advice = f"; to go on from an earlier round, delete {newest.parent.name}/{newest.name}"
+            raise InputError(f"{error}{advice}") from None
     return files
 
 

@@ -99,8 +99,10 @@ def test_a_missing_or_damaged_file_is_named(
     assert said.startswith("error: ")
     assert said.count("\n") == 1
     assert str(file) in said
+    way_out = "; to go on from an earlier round, delete checkpoints/round-000002.safetensors\n"
+    assert said.endswith(way_out)
     if damage in (one_bit, anothers):
-        assert said == f"error: {file}: not the residual that the checkpoint names; the file is damaged\n"
+        assert said == f"error: {file}: not the residual that the checkpoint names; the file is damaged{way_out}"
     # The refused start took nothing away: with the file in its place, the run goes on.
     after = {path.name: path.read_bytes() for path in whole.rglob("*") if path.is_file() and path != file}
     assert after.keys() == before.keys()
@@ -165,6 +167,7 @@ def refusal(config: RunConfig, path: Path) -> float:
     "keys",
     [
         {"clients_per_round": 4},
+        {"strategy": "heterofl", "capacities": "1,0.8,0.6,0.4", "num_clients": 4, "clients_per_round": 2},
         {"strategy": "fedavg", "capacities": "1"},
         {"strategy": "fedavg", "capacities": "1", "num_clients": 9, "num_server_rounds": 3},
         {"strategy": "ist", "capacities": "1", "num_subnets": 2, "repartition_every": 3},

@@ -12,24 +12,12 @@ from fl_sparse.learn.descent import OptimizerState, moment_names
 from fl_sparse.learn.mlp_stack.stack import train_stack
 from fl_sparse.learn.network_stack.mlp import AutogradMLP
 from fl_sparse.learn.network_stack.train import train_network
-from fl_sparse.learn.optimizers import OptimizerSpec
 from fl_sparse.learn.ordered_dropout import OrderedDropout
 from fl_sparse.learn.stack import StackInput, StackResult
 from fl_sparse.learn.stacked_data import Batches
 from fl_sparse.model.mlp import MLPSpec, init_parameters
+from tests.fl_sparse.learn.mlp_stack.stack_jobs import OPTIMIZERS, TOLERANCE
 
-OPTIMIZERS = [
-    OptimizerSpec("sgd", 0.1),
-    OptimizerSpec("sgd", 0.1, momentum=0.9),
-    OptimizerSpec("sgd", 0.1, proximal=0.5),
-    OptimizerSpec("sgd", 0.05, momentum=0.5, proximal=1.0),
-    # A gradient that is all rounding moves a weight by a full step of Adam's, unless epsilon is above the rounding.
-    OptimizerSpec("adam", 0.003, epsilon=1e-3),
-    OptimizerSpec("adam", 0.003, proximal=0.5, beta1=0.8, beta2=0.99, epsilon=1e-3),
-]
-# Relative L2 distance (as `distance` takes it) of two ways to train in float32, or of one from float64.
-# LayerNorm over few units divides by small differences.
-TOLERANCE = {"none": 5e-5, "layer": 1e-3}
 FEATURES, CLASSES = 8, 5
 
 
