@@ -71,18 +71,29 @@ class Part:
         return written.digest()
 
     def index(self, spec: ParameterSpec) -> Index:
-        """Return the units held along each dimension of a parameter's view, None if all are held."""
-        found = (None if axis is None else self.units.get(axis) for axis in spec.axes)
-        return tuple(
-            None if units is None or len(units) == size else units for units, size in zip(found, spec.view, strict=True)
-        )
+        """Return the units held along each dimension of a parameter's view, None where it is held whole."""
+        return self._held(spec)[0]
 
     def of(self, spec: ParameterSpec) -> ParameterSpec:
-        """Return the parameter in the sizes of the part."""
-        held = tuple(
-            size if units is None else len(units) for units, size in zip(self.index(spec), spec.view, strict=True)
-        )
-        return spec if held == spec.view else replace(spec, shape=spec.merged(held), view=held)
+        """Return a parameter's specification within the part: the same in smaller sizes."""
+        return self._held(spec)[1]
+
+    def _held(self, spec: ParameterSpec) -> tuple[Index, ParameterSpec]:
+        # A round asks for each parameter several times: the answer is kept.
+        found = self._known.get(spec)
+        if found is None:
+            index: list[Units | None] = []
+            for axis, size in zip(spec.axes, spec.view, strict=True):
+                units = None if axis is None else self.units.get(axis)
+                index.append(None if units is None or len(units) == size else units)
+            view = tuple(size if own is None else len(own) for own, size in zip(index, spec.view, strict=True))
+            held = spec if view == spec.view else replace(spec, shape=spec.merged(view), view=view)
+            found = self._known[spec] = tuple(index), held
+        return found
+
+    @functools.cached_property
+    def _known(self) -> dict[ParameterSpec, tuple[Index, ParameterSpec]]:
+        return {}
 
     def model(self, model: Model) -> Model:
         """Return the model in the sizes of the part."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -24,6 +25,7 @@ def optimizer_of(config: RunConfig) -> OptimizerSpec:
     return OptimizerSpec(config.optimizer, config.learning_rate, config.momentum, config.proximal)
 
 
+@functools.lru_cache(maxsize=16)
 def task_of(config: RunConfig) -> Task:
     """Return what all clients of a run do."""
     return Task(
