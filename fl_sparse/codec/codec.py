@@ -28,7 +28,7 @@ class Codec(Protocol):
     def encode(self, parameters: Mapping[str, Values]) -> dict[str, NDArray[Any]]:
         """Return parameters as arrays with the names, dtypes and shapes of `layout`.
 
-        A value that is not finite decodes to a value that is not finite.
+        A value that is not finite decodes to one that is not, or `decode` refuses the arrays.
         """
 
     def decode(self, arrays: Arrays) -> dict[str, Values]:

@@ -25,7 +25,7 @@ SMALLEST_SCALE = np.finfo(np.float32).tiny
 
 
 class Int8:
-    """Values in a quarter of the bits; a value that is not finite decodes to a row that is not finite."""
+    """Values in a quarter of the bits; a row with a value that is not finite is refused when it is decoded."""
 
     exact = False
 
