@@ -21,6 +21,8 @@ def with_moments(parameters: Mapping[str, Any], moments: OptimizerMoments) -> Ma
 
 def split_moments(arrays: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Return a record's weights, and its moments: moment -> parameter -> values."""
+    if not any(name.startswith(PREFIX) for name in arrays):
+        return dict(arrays), {}
     return without(arrays, PREFIX), nested(arrays, PREFIX)
 
 
