@@ -62,6 +62,7 @@ from strategies.round.groups import (
     check_takes_no_updates,
     everyone,
 )
+from strategies.round.replies import Read
 from strategies.round.report import RoundReport
 from strategies.round.sampling import drops_out
 from strategies.round.strategy import SubmodelStrategy
@@ -191,7 +192,7 @@ class ClosedFormStrategy(SubmodelStrategy):
         self.report.train_loss = None
         return arrays, metrics
 
-    def _reader(self, server_round: int) -> Any:
+    def _reader(self, server_round: int) -> Read[TrainReply]:
         def read(content: RecordDict, node: int) -> TrainReply:
             client = self.clients[node]
             self._grams[node] = read_gram(

@@ -236,3 +236,8 @@ def check_capacity(client: ClientDescription, sizes: Sequence[int], axes: Axes, 
                 f"client {client.partition_id}: capacity = {client.capacity:g} is too small for {method}, which has "
                 f"it train {size} of the {width} units of {axis_name(axis)}; expected {size / width:.4g} or more"
             )
+
+
+def or_stay(rule: AssignmentRule) -> str:
+    """Return what a message may add where parts should stay for longer: the key for that, if the rule has it."""
+    return ", or a larger repartition-every" if "repartition-every" in rule.options else ""

@@ -38,7 +38,7 @@ from strategies.round.groups import AssignmentRule, Group, Observed, by_position
 from strategies.round.handing import Handing, Letter
 from strategies.round.in_order import InOrder
 from strategies.round.orders import evaluation_order
-from strategies.round.replies import LateError, answers
+from strategies.round.replies import LateError, Read, answers
 from strategies.round.report import RoundReport, name_some, node_name
 from strategies.round.sampling import Reachable, drops_out, sample
 from strategies.state.broadcast import BroadcastResiduals
@@ -244,7 +244,7 @@ class SubmodelStrategy(Strategy):
     def _new_handing(self, server_round: int) -> Handing:
         return Handing(self.config, self.network, server_round, self.standardizer, self.optimizer_state, self.broadcast)
 
-    def _reader(self, server_round: int) -> Any:
+    def _reader(self, server_round: int) -> Read[TrainReply]:
         """Return the function that reads and checks a reply."""
 
         def read(content: RecordDict, node: int) -> TrainReply:

@@ -31,7 +31,7 @@ from fl_sparse.part import Part
 from fl_sparse.part.factored import FactoredWeight
 from fl_sparse.wire import ClientDescription
 from fl_sparse.wire.orders import AS_IT_IS, Broadcast
-from strategies.round.groups import AssignmentRule
+from strategies.round.groups import AssignmentRule, or_stay
 from strategies.round.plan import planned
 
 
@@ -101,8 +101,8 @@ def check_broadcast_feedback(config: RunConfig, rule: AssignmentRule, clients: I
         if group.placement.part.digest in before:
             return
         now.add(group.placement.part.digest)
-    stay = ", or a larger repartition-every" if "repartition-every" in rule.options else ""
     raise InputError(
         f"broadcast-error-feedback = true: strategy {config.strategy!r} sends no part in two rounds in a row in any of "
-        f"{config.num_server_rounds} rounds, so that nothing the server keeps could be added; expected false{stay}"
+        f"{config.num_server_rounds} rounds, so that nothing the server keeps could be added; "
+        f"expected false{or_stay(rule)}"
     )

@@ -12,7 +12,7 @@ from fl_sparse.config import RunConfig
 from fl_sparse.errors import InputError
 from fl_sparse.part import Part
 from fl_sparse.wire import ClientDescription
-from strategies.round.groups import AssignmentRule
+from strategies.round.groups import AssignmentRule, or_stay
 from strategies.round.plan import planned
 from strategies.round.sampling import drops_out
 
@@ -88,8 +88,8 @@ def check_error_feedback(config: RunConfig, rule: AssignmentRule, clients: Itera
         silent = drops_out(config, number, client.partition_id)
         if not silent and known.accept(client.partition_id, number, group.placement.part):
             return
-    stay = ", or a larger repartition-every" if "repartition-every" in rule.options else ""
     raise InputError(
         f"error-feedback = true: strategy {config.strategy!r} has no client train the units of its last update again "
-        f"in any of {config.num_server_rounds} rounds, so that nothing it keeps could be added; expected false{stay}"
+        f"in any of {config.num_server_rounds} rounds, so that nothing it keeps could be added; "
+        f"expected false{or_stay(rule)}"
     )
